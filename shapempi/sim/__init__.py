@@ -1,0 +1,1 @@
+"""The survey simulator: images that behave like CFIS, with their truth."""

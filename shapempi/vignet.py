@@ -1,0 +1,89 @@
+"""Vignets (postage stamps): the epochs of one object, and of many objects in one contiguous layout."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+__all__ = ["VignetStack", "VignetStacks"]
+
+
+@dataclass(frozen=True)
+class VignetStack:
+    """One object on the n CCDs that saw it, in the order of `CcdId`.
+
+    Attributes
+    ----------
+    number : int
+        The object's number in its tile, 1-based.
+    image : ndarray of float32 [n, y, x]
+        Background-subtracted counts at the survey's common zero point.
+    weight : ndarray of float32 [n, y, x]
+        Inverse variance of `image`; 0 is unusable.
+    flag : ndarray of int32 [n, y, x]
+        `PixelFlag` bits and the observatory's; 0 is good.
+    psf : ndarray of float64 [n, y, x]
+        PSF at the object, unit sum, centred on the stamp's centre; all zero where there is no PSF model.
+    jacobian : ndarray of float64 [n, 4]
+        dudx, dudy, dvdx, dvdy [arcsec/pixel], u West, v North.
+    offset : ndarray of float64 [n, 2]
+        dx, dy [pixel]: the object's position minus the centre of the stamp.
+    exposure, ccd : ndarray of int32 [n]
+        Where each epoch comes from.
+    """
+
+    number: int
+    image: np.ndarray
+    weight: np.ndarray
+    flag: np.ndarray
+    psf: np.ndarray
+    jacobian: np.ndarray
+    offset: np.ndarray
+    exposure: np.ndarray
+    ccd: np.ndarray
+
+
+@dataclass(frozen=True)
+class VignetStacks:
+    """Many objects with ragged epochs in one contiguous layout.
+
+    Attributes
+    ----------
+    number : ndarray of int32 [n_object]
+        Object numbers in their tile.
+    first : ndarray of int64 [n_object + 1]
+        Epochs of object i are rows first[i] to first[i + 1] of the arrays below.
+    image, weight, flag, psf, jacobian, offset, exposure, ccd : ndarray
+        As in `VignetStack`, for all epochs of all objects.
+    """
+
+    number: np.ndarray
+    first: np.ndarray
+    image: np.ndarray
+    weight: np.ndarray
+    flag: np.ndarray
+    psf: np.ndarray
+    jacobian: np.ndarray
+    offset: np.ndarray
+    exposure: np.ndarray
+    ccd: np.ndarray
+
+    def __len__(self) -> int:
+        """Return the number of objects."""
+        return len(self.number)
+
+    def __getitem__(self, i: int) -> VignetStack:
+        """Return the epochs of object i as views."""
+        rows = slice(int(self.first[i]), int(self.first[i + 1]))
+        return VignetStack(
+            number=int(self.number[i]),
+            image=self.image[rows],
+            weight=self.weight[rows],
+            flag=self.flag[rows],
+            psf=self.psf[rows],
+            jacobian=self.jacobian[rows],
+            offset=self.offset[rows],
+            exposure=self.exposure[rows],
+            ccd=self.ccd[rows],
+        )
