@@ -99,8 +99,9 @@ class Wcs:
             x, y = self._wcs.all_world2pix(ra, dec, 0, tolerance=1e-6, maxiter=50)
         except NoConvergence as failure:
             x, y = (np.array(v, float) for v in np.transpose(failure.best_solution))
-            lost = np.concatenate([np.atleast_1d(v).ravel() for v in (failure.divergent, failure.slow_conv) if v is not None])
-            x[lost.astype(int)] = y[lost.astype(int)] = np.nan
+            for lost in (failure.divergent, failure.slow_conv):
+                if lost is not None:
+                    x[lost] = y[lost] = np.nan
         return np.asarray(x), np.asarray(y)
 
     def jacobian(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:

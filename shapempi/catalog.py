@@ -1,0 +1,298 @@
+"""The columns of the catalogue: name, dtype, unit and meaning, declared once.
+
+Everything that writes, describes or translates a catalogue reads these declarations: the rows of a block, the
+HDF5 and FITS files, the generated page `docs/columns.md`.  Conventions:
+
+* Columns with SExtractor's names have SExtractor's definitions (pixel positions are 1-based).
+* g1, g2 are reduced shears, g = (a - b)/(a + b), in the frame u West, v North.
+* T is 2 sigma^2 of the Gaussian model before the PSF, in arcsec^2.  r50 is the half-light radius of the same model.
+* A float that could not be measured is NaN, and `shape_flags` says why.
+
+Two older grammars are declared beside the native names: `legacy` (`NGMIX_ELL_1P`, a vector of two) and `v2`
+(`NGMIX_G1_1P`), with the values that those write for "no result".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+__all__ = [
+    "COLUMNS",
+    "EPOCH_COLUMNS",
+    "SHEAR_TYPES",
+    "STAR_COLUMNS",
+    "Alias",
+    "Column",
+    "describe",
+    "dtype_of",
+    "empty_table",
+]
+
+#: Metacalibration types in the order in which they are stored.
+SHEAR_TYPES = ("noshear", "1p", "1m", "2p", "2m")
+
+
+@dataclass(frozen=True)
+class Alias:
+    """A column's place in an older grammar.
+
+    Attributes
+    ----------
+    name : str
+        The old column name.
+    element : int or None
+        Index in a vector of two, or None for a scalar.
+    missing : float
+        What the old grammar writes where there is no result.
+    """
+
+    name: str
+    element: int | None = None
+    missing: float = float("nan")
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column.
+
+    Attributes
+    ----------
+    name : str
+        Name in shapempi's own catalogue; unique without regard to case, as FITS needs.
+    dtype : str
+        NumPy dtype.
+    unit : str
+        Unit in FITS notation; empty for pure numbers.
+    meaning : str
+        One sentence.
+    legacy, v2 : Alias or None
+        The same quantity in the older grammars.
+    """
+
+    name: str
+    dtype: str
+    unit: str
+    meaning: str
+    legacy: Alias | None = None
+    v2: Alias | None = None
+
+
+def _kept(name: str, dtype: str, unit: str, meaning: str) -> Column:
+    """Declare a column that has the same name in all three grammars."""
+    return Column(name, dtype, unit, meaning, Alias(name), Alias(name))
+
+
+_IDENTITY = (
+    Column("tile", "S7", "", "Tile XXX.YYY in which the object was detected.", Alias("TILE_ID"), Alias("TILE_ID")),
+    _kept("TILE_X", "i2", "", "First number of the tile."),
+    _kept("TILE_Y", "i2", "", "Second number of the tile."),
+    _kept("NUMBER", "i4", "", "Number of the object in its tile, 1-based."),
+    Column("ra", "f8", "deg", "Right ascension of the windowed centroid (ICRS)."),
+    Column("dec", "f8", "deg", "Declination of the windowed centroid (ICRS)."),
+)
+
+_DETECTION = (
+    _kept("X_IMAGE", "f8", "pixel", "Isophotal barycentre along x, 1-based."),
+    _kept("Y_IMAGE", "f8", "pixel", "Isophotal barycentre along y, 1-based."),
+    _kept("XWIN_IMAGE", "f8", "pixel", "Windowed centroid along x, 1-based."),
+    _kept("YWIN_IMAGE", "f8", "pixel", "Windowed centroid along y, 1-based."),
+    _kept("X_WORLD", "f8", "deg", "Right ascension of the barycentre."),
+    _kept("Y_WORLD", "f8", "deg", "Declination of the barycentre."),
+    _kept("XWIN_WORLD", "f8", "deg", "Right ascension of the windowed centroid."),
+    _kept("YWIN_WORLD", "f8", "deg", "Declination of the windowed centroid."),
+    _kept("FLUX_AUTO", "f4", "adu", "Flux in the Kron ellipse."),
+    _kept("FLUXERR_AUTO", "f4", "adu", "Error of FLUX_AUTO."),
+    _kept("MAG_AUTO", "f4", "mag", "Magnitude in the Kron ellipse."),
+    _kept("MAGERR_AUTO", "f4", "mag", "Error of MAG_AUTO."),
+    _kept("FLUX_WIN", "f4", "adu", "Gaussian-weighted flux."),
+    _kept("FLUXERR_WIN", "f4", "adu", "Error of FLUX_WIN."),
+    _kept("MAG_WIN", "f4", "mag", "Magnitude of FLUX_WIN."),
+    _kept("MAGERR_WIN", "f4", "mag", "Error of MAG_WIN."),
+    _kept("SNR_WIN", "f4", "", "Gaussian-weighted signal-to-noise ratio."),
+    _kept("FLUX_APER", "f4", "adu", "Flux in a circle of 5 pixels diameter."),
+    _kept("FLUXERR_APER", "f4", "adu", "Error of FLUX_APER."),
+    _kept("FLUX_RADIUS", "f4", "pixel", "Radius that holds half of FLUX_AUTO."),
+    _kept("BACKGROUND", "f4", "adu", "Background at the centroid."),
+    _kept("THRESHOLD", "f4", "adu", "Detection threshold above the background."),
+    _kept("MU_THRESHOLD", "f4", "mag arcsec-2", "Surface brightness of the detection threshold."),
+    _kept("MU_MAX", "f4", "mag arcsec-2", "Peak surface brightness above the background."),
+    _kept("X2_IMAGE", "f4", "pixel2", "Isophotal variance along x."),
+    _kept("Y2_IMAGE", "f4", "pixel2", "Isophotal variance along y."),
+    _kept("XY_IMAGE", "f4", "pixel2", "Isophotal covariance of x and y."),
+    _kept("ERRX2_IMAGE", "f4", "pixel2", "Variance of X_IMAGE."),
+    _kept("ERRY2_IMAGE", "f4", "pixel2", "Variance of Y_IMAGE."),
+    _kept("ERRXY_IMAGE", "f4", "pixel2", "Covariance of X_IMAGE and Y_IMAGE."),
+    _kept("X2WIN_IMAGE", "f4", "pixel2", "Windowed variance along x."),
+    _kept("Y2WIN_IMAGE", "f4", "pixel2", "Windowed variance along y."),
+    _kept("XYWIN_IMAGE", "f4", "pixel2", "Windowed covariance of x and y."),
+    _kept("ERRX2WIN_IMAGE", "f4", "pixel2", "Variance of XWIN_IMAGE."),
+    _kept("ERRY2WIN_IMAGE", "f4", "pixel2", "Variance of YWIN_IMAGE."),
+    _kept("ERRXYWIN_IMAGE", "f4", "pixel2", "Covariance of XWIN_IMAGE and YWIN_IMAGE."),
+    _kept("FWHM_IMAGE", "f4", "pixel", "FWHM of a Gaussian core."),
+    _kept("FWHM_WORLD", "f4", "deg", "FWHM_IMAGE on the sky."),
+    _kept("ELONGATION", "f4", "", "Ratio of the axes, a/b."),
+    _kept("ELLIPTICITY", "f4", "", "1 - b/a."),
+    _kept("FLAGS", "i2", "", "Extraction flags as SExtractor defines them."),
+    _kept("FLAGS_WIN", "i2", "", "Flags of the windowed measurements; 0 is good."),
+    _kept("IMAFLAGS_ISO", "i4", "", "OR of the mask bits in the isophote (PixelFlag and the observatory's)."),
+)
+
+_CLASS = (
+    _kept("N_EPOCH", "i2", "", "Exposure CCDs that cover the object."),
+    _kept("SPREAD_MODEL", "f4", "", "Point-source against extended statistic; 0 is a star, -1 is without result."),
+    _kept("SPREADERR_MODEL", "f4", "", "Error of SPREAD_MODEL; 1 is without result."),
+    _kept("SPREAD_CLASS", "i2", "", "0 star, 1 galaxy, 2 other, from SPREAD_MODEL + 2 SPREADERR_MODEL."),
+    Column("spread_class_53", "i2", "", "SPREAD_CLASS with the older slope, 5/3 instead of 2."),
+)
+
+_SHAPE = (
+    Column("shape_flags", "i4", "", "ObjectFlag bits of the shape measurement; 0 is good."),
+    Column(
+        "n_epoch_used",
+        "i2",
+        "",
+        "Epochs that entered the fit.",
+        Alias("NGMIX_N_EPOCH", missing=0),
+        Alias("NGMIX_N_EPOCH", missing=0),
+    ),
+    Column(
+        "moments_failed",
+        "i2",
+        "",
+        "1 if no epoch gave a guess by adaptive moments.",
+        Alias("NGMIX_MOM_FAIL", missing=0),
+        Alias("NGMIX_MOM_FAIL", missing=0),
+    ),
+    Column(
+        "mcal_flags",
+        "i4",
+        "",
+        "OR of the five types' fit flags.",
+        Alias("NGMIX_MCAL_FLAGS", missing=0),
+        Alias("NGMIX_MCAL_FLAGS", missing=0),
+    ),
+    Column("psf_g1", "f4", "", "Mean g1 of the PSF over the used epochs, weighted by their weight."),
+    Column("psf_g2", "f4", "", "Mean g2 of the PSF over the used epochs."),
+    Column("psf_T", "f4", "arcsec2", "Mean T of the PSF over the used epochs."),
+)
+
+
+def _shear_columns(kind: str) -> Iterable[Column]:
+    """Declare the columns of one metacalibration type."""
+    old = kind.upper()
+
+    def pair(name: str, component: int, legacy: str, v2: str, meaning: str) -> Column:
+        return Column(
+            f"{name}_{kind}",
+            "f8",
+            "",
+            meaning,
+            Alias(f"NGMIX_{legacy}_{old}", component - 1, -10.0),
+            Alias(f"NGMIX_{v2}_{old}", None, -10.0),
+        )
+
+    def single(name: str, dtype: str, unit: str, old_name: str, missing: float, meaning: str) -> Column:
+        alias = Alias(f"NGMIX_{old_name}_{old}", None, missing)
+        return Column(f"{name}_{kind}", dtype, unit, meaning, alias, alias)
+
+    where = "without shear" if kind == "noshear" else f"of the image sheared by {kind}"
+    yield pair("g1", 1, "ELL", "G1", f"g1 of the galaxy {where}.")
+    yield pair("g2", 2, "ELL", "G2", f"g2 of the galaxy {where}.")
+    yield pair("g1_err", 1, "ELL_ERR", "G1_ERR", f"Error of g1_{kind}.")
+    yield pair("g2_err", 2, "ELL_ERR", "G2_ERR", f"Error of g2_{kind}.")
+    yield single("T", "f8", "arcsec2", "T", 0.0, f"Size T = 2 sigma^2 of the galaxy {where}.")
+    yield single("T_err", "f8", "arcsec2", "T_ERR", 1e30, f"Error of T_{kind}.")
+    yield Column(f"r50_{kind}", "f4", "arcsec", f"Half-light radius of the galaxy {where}.")
+    yield single("Tpsf", "f4", "arcsec2", "Tpsf", 0.0, "T of the reconvolution PSF, the same for all types.")
+    yield single("flux", "f8", "adu", "FLUX", 0.0, f"Model flux {where}, at the survey's zero point.")
+    yield single("flux_err", "f8", "adu", "FLUX_ERR", -1.0, f"Error of flux_{kind}.")
+    yield single("mag", "f4", "mag", "MAG", 0.0, f"Magnitude of flux_{kind}.")
+    yield single("mag_err", "f4", "mag", "MAG_ERR", -1.0, f"Error of mag_{kind}.")
+    yield single("s2n", "f4", "", "SNR", 0.0, f"Signal-to-noise ratio of the model {where}.")
+    yield single("flags", "i4", "", "FLAGS", 0.0, f"Fit flags {where}; 0 is good.")
+
+
+#: The catalogue: one row per detection.
+COLUMNS: tuple[Column, ...] = (
+    *_IDENTITY,
+    *_DETECTION,
+    *_CLASS,
+    *_SHAPE,
+    *(column for kind in SHEAR_TYPES for column in _shear_columns(kind)),
+)
+
+#: The epochs of every object: one row per object and CCD.
+EPOCH_COLUMNS: tuple[Column, ...] = (
+    Column("tile", "S7", "", "Tile of the object."),
+    Column("NUMBER", "i4", "", "Number of the object in its tile."),
+    Column("exposure", "i4", "", "Exposure number."),
+    Column("ccd", "i2", "", "CCD index."),
+    Column("x", "f8", "pixel", "Position of the object on the CCD along x, 1-based."),
+    Column("y", "f8", "pixel", "Position of the object on the CCD along y, 1-based."),
+    Column("psf_g1", "f4", "", "g1 of the PSF model at the object, sky frame."),
+    Column("psf_g2", "f4", "", "g2 of the PSF model at the object, sky frame."),
+    Column("psf_T", "f4", "arcsec2", "T of the PSF model at the object."),
+    Column("psf_flag", "i2", "", "0 if the PSF's moments converged; 1 if not, or if the CCD has no PSF model."),
+)
+
+#: The stars that no PSF model was fitted to, with star and model side by side.
+STAR_COLUMNS: tuple[Column, ...] = (
+    Column("exposure", "i4", "", "Exposure number."),
+    Column("CCD_NB", "i2", "", "CCD index."),
+    Column("X", "f8", "pixel", "Windowed centroid along x, 1-based."),
+    Column("Y", "f8", "pixel", "Windowed centroid along y, 1-based."),
+    Column("RA", "f8", "deg", "Right ascension."),
+    Column("DEC", "f8", "deg", "Declination."),
+    Column("MAG", "f4", "mag", "MAG_AUTO."),
+    Column("SNR", "f4", "", "SNR_WIN."),
+    Column("ACCEPTED", "i2", "", "1 if the CCD's PSF model is accepted."),
+    Column("E1_PSF_HSM", "f8", "", "Reduced shear g1 of the model, pixel frame (the name is historic)."),
+    Column("E2_PSF_HSM", "f8", "", "Reduced shear g2 of the model, pixel frame."),
+    Column("SIGMA_PSF_HSM", "f8", "pixel", "Adaptive-moment sigma of the model."),
+    Column("FLAG_PSF_HSM", "i2", "", "0 if the model's moments converged."),
+    Column("E1_STAR_HSM", "f8", "", "Reduced shear g1 of the star, pixel frame."),
+    Column("E2_STAR_HSM", "f8", "", "Reduced shear g2 of the star, pixel frame."),
+    Column("SIGMA_STAR_HSM", "f8", "pixel", "Adaptive-moment sigma of the star."),
+    Column("FLAG_STAR_HSM", "i2", "", "0 if the star's moments converged."),
+    Column("g1_psf", "f8", "", "g1 of the model, sky frame."),
+    Column("g2_psf", "f8", "", "g2 of the model, sky frame."),
+    Column("T_psf", "f8", "arcsec2", "T of the model."),
+    Column("g1_star", "f8", "", "g1 of the star, sky frame."),
+    Column("g2_star", "f8", "", "g2 of the star, sky frame."),
+    Column("T_star", "f8", "arcsec2", "T of the star."),
+)
+
+
+def dtype_of(columns: Iterable[Column]) -> np.dtype:
+    """Return the structured dtype of a table with these columns."""
+    return np.dtype([(column.name, column.dtype) for column in columns])
+
+
+def empty_table(columns: Iterable[Column], n_row: int) -> np.ndarray:
+    """Return a table in which every float is NaN, every integer 0 and every text empty.
+
+    Parameters
+    ----------
+    columns : iterable of Column
+        The columns.
+    n_row : int
+        Rows.
+
+    Returns
+    -------
+    ndarray
+        Structured array of shape [n_row].
+    """
+    table = np.zeros(n_row, dtype=dtype_of(columns))
+    for name in table.dtype.names or ():
+        if table[name].dtype.kind == "f":
+            table[name] = np.nan
+    return table
+
+
+def describe(columns: Iterable[Column]) -> dict[str, tuple[str, str]]:
+    """Return unit and meaning of each column by name."""
+    return {column.name: (column.unit, column.meaning) for column in columns}

@@ -1,0 +1,274 @@
+"""The configuration: a TOML file becomes one typed, immutable object; unknown keys are refused.
+
+Each group of keys is declared beside the code that it configures; this module only composes the groups, reads
+files into them and writes them out (the reference page, the commented production file).
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, get_args
+
+from pydantic import ValidationError
+from pydantic.fields import FieldInfo
+
+from shapempi.errors import ConfigError
+from shapempi.measure.background import BackgroundParams
+from shapempi.measure.detect import DetectionParams
+from shapempi.measure.mask import MaskParams
+from shapempi.measure.psf_fit import PsfAcceptanceParams, PsfFitParams
+from shapempi.measure.shapes import ShapeParams
+from shapempi.measure.spread import SpreadParams
+from shapempi.measure.stars import StarParams
+from shapempi.measure.vignets import VignetParams
+from shapempi.params import REQUIRED, Params, key
+from shapempi.sim.params import SimulationParams
+from shapempi.survey.inputs import InputParams
+
+__all__ = ["Config", "commented_toml", "keys", "load", "reference"]
+
+
+class SurveyParams(Params):
+    """What is measured."""
+
+    name: str = key("survey", "Name of the survey, written into every catalogue.", min_length=1)
+    seed: int = key(1, "Seed of every random number of the run; the same seed gives the same catalogue.", ge=0)
+
+
+class RunParams(Params):
+    """How the run goes."""
+
+    folder: Path = key(REQUIRED, "Folder of the run: part files, journal, catalogue; made if it is not there.")
+    block_size: int = key(1000, "Largest number of objects in one unit of shape measurement.", ge=1)
+    progress_interval: float = key(60.0, "Time between two progress lines in a batch log.", unit="s", gt=0)
+
+
+class ExposureParams(Params):
+    """Steps on the CCDs of the exposures."""
+
+    mask: MaskParams = MaskParams()
+    background: BackgroundParams = BackgroundParams()
+    detection: DetectionParams = DetectionParams()
+
+
+class TileMaskParams(MaskParams):
+    """Mask of a tile: a coadd has no bad border."""
+
+    border_width: int = key(0, "Width of the border that is flagged, 0 for none.", unit="pixel", ge=0)
+
+
+class TileDetectionParams(DetectionParams):
+    """Detection on a tile: deeper deblending than on an exposure."""
+
+    deblend_mincont: float = key(0.0005, "Smallest fraction of flux that makes a branch an object.", ge=0, le=1)
+
+
+class TileParams(Params):
+    """Steps on the tiles."""
+
+    mask: TileMaskParams = TileMaskParams()
+    detection: TileDetectionParams = TileDetectionParams()
+
+
+class Config(Params):
+    """Everything that a run needs to know."""
+
+    survey: SurveyParams = SurveyParams()
+    input: InputParams = key(REQUIRED, "")
+    run: RunParams = key(REQUIRED, "")
+    exposure: ExposureParams = ExposureParams()
+    tile: TileParams = TileParams()
+    stars: StarParams = StarParams()
+    psf: PsfFitParams = PsfFitParams()
+    psf_acceptance: PsfAcceptanceParams = PsfAcceptanceParams()
+    vignet: VignetParams = VignetParams()
+    spread: SpreadParams = SpreadParams()
+    shapes: ShapeParams = ShapeParams()
+    simulation: SimulationParams | None = None
+
+    def digest(self) -> str:
+        """Return the fingerprint of everything that decides the catalogue or the units of work.
+
+        The run folder, the progress lines and the simulation do not; the rest does.
+        """
+        values = self.model_dump(mode="json", exclude={"simulation": True, "run": {"folder", "progress_interval"}})
+        return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def load(path: Path) -> Config:
+    """Read a configuration file.
+
+    Parameters
+    ----------
+    path : Path
+        A TOML file.  Relative paths in it are relative to the current folder.
+
+    Returns
+    -------
+    Config
+        The checked configuration.
+
+    Raises
+    ------
+    ConfigError
+        If the file is missing or is not TOML, or a key is unknown, missing, of the wrong type or out of range;
+        all wrong keys are named at once.
+    """
+    try:
+        values = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot read the configuration: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not a TOML file: {error}") from error
+    try:
+        return Config.model_validate(values)
+    except ValidationError as error:
+        lines = [_explain(dict(problem)) for problem in error.errors()]
+        raise ConfigError("\n".join(f"{path}: {line}" for line in lines)) from error
+
+
+def _explain(problem: dict[str, Any]) -> str:
+    """Say in one line what is wrong with one key."""
+    where = [str(part) for part in problem["loc"]]
+    name = ".".join(where)
+    if problem["type"] == "extra_forbidden":
+        known = list(_group_at(where[:-1]).model_fields)
+        near = difflib.get_close_matches(where[-1], known, n=1, cutoff=0.5)
+        cure = f"did you mean {near[0]!r}?" if near else f"known keys: {', '.join(known)}"
+        return f"unknown key {name!r}; {cure}"
+    if problem["type"] == "missing":
+        return f"the key {name!r} is required and missing"
+    return f"the key {name!r} has the value {problem['input']!r}: {problem['msg']}"
+
+
+def _group_of(info: FieldInfo) -> type[Params] | None:
+    """Return the parameter group that a field holds, or None if it holds a value."""
+    for candidate in (info.annotation, *get_args(info.annotation)):
+        if isinstance(candidate, type) and issubclass(candidate, Params):
+            return candidate
+    return None
+
+
+def _group_at(where: list[str]) -> type[Params]:
+    """Return the parameter group at a path of keys."""
+    group: type[Params] = Config
+    for part in where:
+        info = group.model_fields.get(part)
+        inner = _group_of(info) if info is not None else None
+        if inner is None:
+            break
+        group = inner
+    return group
+
+
+def keys(
+    group: type[Params] = Config, prefix: tuple[str, ...] = ()
+) -> Iterator[tuple[tuple[str, ...], type[Params], str, FieldInfo]]:
+    """Walk over every key: yields (path of the group, the group, key name, declaration)."""
+    inner = []
+    for name, info in group.model_fields.items():
+        nested = _group_of(info)
+        if nested is None:
+            yield prefix, group, name, info
+        else:
+            inner.append((name, nested))
+    for name, nested in inner:
+        yield from keys(nested, (*prefix, name))
+
+
+def _limits(info: FieldInfo) -> str:
+    """Write the range of a key: `>= 0, <= 1`."""
+    signs = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
+    parts = [
+        f"{sign} {getattr(limit, word)}"
+        for limit in info.metadata
+        for word, sign in signs.items()
+        if hasattr(limit, word)
+    ]
+    return ", ".join(parts)
+
+
+def _unit(info: FieldInfo) -> str:
+    """Return the unit of a key."""
+    extra = info.json_schema_extra
+    return str(extra.get("unit", "")) if isinstance(extra, dict) else ""
+
+
+def _type_name(info: FieldInfo) -> str:
+    """Write the type of a key as a reader would say it."""
+    annotation = info.annotation
+    text = annotation.__name__ if isinstance(annotation, type) and not get_args(annotation) else str(annotation)
+    return text.replace("typing.", "").replace("pathlib.", "").replace("NoneType", "None")
+
+
+def _toml_value(value: Any) -> str:
+    """Write a default as TOML."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, (int, float)):
+        return repr(value)
+    if isinstance(value, (list, tuple)):
+        return "[" + ", ".join(_toml_value(item) for item in value) + "]"
+    return json.dumps(str(value))
+
+
+def reference() -> str:
+    """Return the reference page of all keys as Markdown (`docs/configuration.md`)."""
+    lines = [
+        "# Configuration reference",
+        "",
+        "Made by `shapempi config --reference` from the declarations in the code; do not edit.",
+        "",
+    ]
+    current: tuple[str, ...] | None = None
+    for path, group, name, info in keys():
+        if path != current:
+            current = path
+            title = (group.__doc__ or "").strip().splitlines()[0]
+            lines += ["", f"## `[{'.'.join(path)}]`", "", title, ""]
+            lines += ["| key | type | default | unit | range | meaning |", "|---|---|---|---|---|---|"]
+        default = "required" if info.is_required() else f"`{_toml_value(info.default)}`"
+        cells = (f"`{name}`", _type_name(info), default, _unit(info), _limits(info), info.description or "")
+        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def commented_toml(values: dict[str, Any], *, skip: tuple[str, ...] = ("simulation",)) -> str:
+    """Write a complete configuration file in which every key has its comment.
+
+    Parameters
+    ----------
+    values : dict
+        Values by dotted key for keys that have no default or shall differ from it.
+    skip : tuple of str, optional
+        Top-level groups that are left out.
+
+    Returns
+    -------
+    str
+        The TOML text (`configs/survey.toml` is made by it).
+    """
+    lines: list[str] = []
+    current: tuple[str, ...] | None = None
+    for path, group, name, info in keys():
+        if path and path[0] in skip:
+            continue
+        if path != current:
+            current = path
+            title = (group.__doc__ or "").strip().splitlines()[0]
+            lines += ["", f"[{'.'.join(path)}]", f"# {title}"]
+        about = [info.description or ""]
+        about += [f"[{_unit(info)}]"] if _unit(info) else []
+        about += [f"({_limits(info)})"] if _limits(info) else []
+        lines.append("# " + " ".join(about))
+        value = values.get(".".join((*path, name)), info.default)
+        if value is None or info.is_required() and value is info.default:
+            lines.append(f"# {name} = ")
+        else:
+            lines.append(f"{name} = {_toml_value(value)}")
+    return "\n".join(lines).lstrip("\n") + "\n"
