@@ -1,0 +1,61 @@
+# Everything from a fresh machine with python3 (3.11 or newer, with venv) and a C compiler.
+PYTHON ?= /usr/bin/env python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+# One thread per process: ranks are the parallelism.  The safe path keeps the source folder, which has no
+# compiled modules, from hiding the installed package.
+export OMP_NUM_THREADS := 1
+export OPENBLAS_NUM_THREADS := 1
+export PYTHONSAFEPATH := 1
+
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --only-binary=:all:
+
+.PHONY: help demo test lint inplace clean
+
+help:
+	@echo "make demo     simulate a small survey, run the chain on three ranks, gather, report (demo/run)"
+	@echo "make test     install with everything the tests need, then run them"
+	@echo "make lint     style, types and Cython checks"
+	@echo "make inplace  compile the kernels into the source tree (development)"
+	@echo "make clean    remove everything that these targets made"
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+
+demo: $(BIN)/python
+	$(INSTALL) '.[mpich]'
+	$(BIN)/shapempi simulate configs/demo.toml
+	$(BIN)/mpirun -n 3 $(BIN)/shapempi run configs/demo.toml
+	$(BIN)/shapempi gather demo/run
+	$(BIN)/shapempi report demo/run
+
+test: $(BIN)/python
+	$(INSTALL) '.[mpich,test]'
+	$(BIN)/pytest $(PYTEST_ARGS)
+
+lint: $(BIN)/python
+	$(INSTALL) '.[mpich,test,dev]'
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/cython-lint cext
+
+# A running process keeps the module that it has loaded: each file is replaced, not written over.
+inplace:
+	@set -e; \
+	scripts=$$($(PYTHON) -c 'import sysconfig; print(sysconfig.get_path("scripts"))'); \
+	export PATH="$$scripts:$$PATH"; \
+	test -f build/build.ninja || $(PYTHON) -m mesonbuild.mesonmain setup build >build-setup.log 2>&1 \
+	    || { cat build-setup.log; rm -f build-setup.log; exit 1; }; \
+	rm -f build-setup.log; \
+	$(PYTHON) -m mesonbuild.mesonmain compile -C build; \
+	for so in build/cext/*.so; do \
+	    cp "$$so" "shapempi/kernels/.new"; mv -f "shapempi/kernels/.new" "shapempi/kernels/$${so##*/}"; \
+	done
+
+clean:
+	rm -rf build dist demo $(VENV) .pytest_cache .mypy_cache .ruff_cache
+	find shapempi tests -name __pycache__ -prune -exec rm -rf {} +
+	rm -f shapempi/kernels/*.so
