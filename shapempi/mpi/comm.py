@@ -1,0 +1,270 @@
+"""The ranks of a run and the messages between them: the only module that imports mpi4py.
+
+MPI starts in `connect`, never at import.  A run uses it as
+
+    with connect() as comm:
+        ...
+
+and the `with` is what keeps an error on one rank from leaving the others waiting for ever: an exception that
+leaves it is printed with the rank's name and ends all ranks.  Compute the exit code inside, call `sys.exit` outside.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+import time
+import traceback
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any, NamedTuple, Protocol, Self
+
+from shapempi.errors import ConfigError, EngineError, ShapempiError
+
+__all__ = ["Comm", "Message", "MpiComm", "SerialComm", "connect"]
+
+#: Exit codes for an error that ends all ranks: bad configuration, internal error, interrupt.
+_EXIT_CONFIG, _EXIT_INTERNAL, _EXIT_INTERRUPT = 2, 4, 130
+
+#: Looks without sleep before the first nap, and the shortest and longest nap [s]: an answer that comes at once is
+#: taken at once, an idle rank costs its core less than 1 %.
+_N_LOOK, _NAP_MIN, _NAP_MAX = 200, 5e-5, 0.01
+
+
+class Message(NamedTuple):
+    """What arrived, from whom."""
+
+    source: int
+    tag: int
+    content: Any
+
+
+class Comm(Protocol):
+    """What the farm needs of a communicator."""
+
+    rank: int
+    size: int
+    host: str
+
+    def send(self, content: Any, dest: int, tag: int) -> None:
+        """Send a small picklable value; returns at once."""
+
+    def receive(self, timeout: float | None = None) -> Message | None:
+        """Wait for a message, asleep most of the time; None when `timeout` [s] has passed."""
+
+    def flush(self) -> None:
+        """Wait until everything that was sent has left."""
+
+    def share(self, content: Any) -> Any:
+        """Return rank 0's value on every rank.  Collective: before the farm starts only."""
+
+    def barrier(self) -> None:
+        """Wait for all ranks.  Collective: before the farm starts only."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+
+class SerialComm:
+    """One rank alone: nobody to talk to, nothing to end."""
+
+    def __init__(self) -> None:
+        self.rank = 0
+        self.size = 1
+        self.host = socket.gethostname()
+
+    def send(self, content: Any, dest: int, tag: int) -> None:
+        """Refuse: there is no other rank."""
+        raise RuntimeError(f"rank {dest} does not exist: this run has one process")
+
+    def receive(self, timeout: float | None = None) -> Message | None:
+        """Refuse: nobody can send."""
+        raise RuntimeError("nobody can send a message: this run has one process")
+
+    def flush(self) -> None:
+        """Do nothing: nothing was sent."""
+
+    def share(self, content: Any) -> Any:
+        """Return the value itself."""
+        return content
+
+    def barrier(self) -> None:
+        """Do nothing: nobody to wait for."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        return None
+
+
+class MpiComm:
+    """Several ranks of an MPI world; messages go over a private duplicate of the world's communicator.
+
+    Parameters
+    ----------
+    world : mpi4py.MPI.Intracomm
+        The world; duplicated here, so this is collective.
+    """
+
+    def __init__(self, world: Any) -> None:
+        from mpi4py import MPI  # by now it is imported: this is a name, not a start
+
+        self._mpi = MPI
+        self._world = world
+        self._comm = world.Dup()
+        self._status = MPI.Status()
+        self._pending: list[Any] = []
+        self.rank: int = self._comm.Get_rank()
+        self.size: int = self._comm.Get_size()
+        self.host = socket.gethostname()
+
+    def send(self, content: Any, dest: int, tag: int) -> None:
+        """Send a small picklable value; returns at once, whatever the receiver does."""
+        self._pending = [request for request in self._pending if not request.Test()]
+        self._pending.append(self._comm.isend(content, dest=dest, tag=tag))
+
+    def receive(self, timeout: float | None = None) -> Message | None:
+        """Wait for a message from anyone.
+
+        Parameters
+        ----------
+        timeout : float, optional
+            Longest wait [s]; for ever if None.
+
+        Returns
+        -------
+        Message or None
+            None when the time has passed.
+        """
+        deadline = None if timeout is None else time.monotonic() + timeout
+        n_look, nap = 0, _NAP_MIN
+        while not self._comm.iprobe(self._mpi.ANY_SOURCE, self._mpi.ANY_TAG, self._status):
+            n_look += 1
+            if n_look <= _N_LOOK:
+                time.sleep(0.0)  # lets another process have the core
+                continue
+            if deadline is not None:
+                rest = deadline - time.monotonic()
+                if rest <= 0.0:
+                    return None
+                nap = min(nap, rest)
+            time.sleep(nap)
+            nap = min(2.0 * nap, _NAP_MAX)
+        source, tag = self._status.Get_source(), self._status.Get_tag()
+        return Message(source, tag, self._comm.recv(source=source, tag=tag))
+
+    def flush(self) -> None:
+        """Wait until everything that was sent has left."""
+        for request in self._pending:
+            request.Wait()
+        self._pending = []
+
+    def share(self, content: Any) -> Any:
+        """Return rank 0's value on every rank.  Collective: before the farm starts only."""
+        return self._comm.bcast(content, root=0)
+
+    def barrier(self) -> None:
+        """Wait for all ranks.  Collective: before the farm starts only."""
+        self._comm.Barrier()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """End all ranks if an exception leaves the block; without it they would wait for this one for ever."""
+        if error is None:
+            return
+        code = _exit_code(error)
+        where = f"shapempi: rank {self.rank} of {self.size} on {self.host}"
+        if isinstance(error, ShapempiError):
+            print(f"{where}: {type(error).__name__}: {error}", file=sys.stderr)
+        elif not isinstance(error, SystemExit):
+            print(f"{where} stops everything:\n{''.join(traceback.format_exception(error))}", file=sys.stderr)
+        sys.stdout.flush()
+        sys.stderr.flush()
+        time.sleep(0.2)  # the launcher forwards the text above before it kills
+        self._world.Abort(code)
+
+
+def _exit_code(error: BaseException) -> int:
+    """Return the exit code for an error that ends all ranks."""
+    if isinstance(error, SystemExit):
+        return error.code if isinstance(error.code, int) else _EXIT_INTERNAL
+    if isinstance(error, ConfigError):
+        return _EXIT_CONFIG
+    return _EXIT_INTERRUPT if isinstance(error, KeyboardInterrupt) else _EXIT_INTERNAL
+
+
+def _announced(environ: Mapping[str, str]) -> tuple[int, str]:
+    """Return how many ranks the launcher says it started, and the variable that says so; (1, "") without one.
+
+    `SLURM_NTASKS` alone proves nothing: the batch script itself has it too, as task 0 of its own step.
+    """
+    names = ["OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_STEP_NUM_TASKS"]
+    if environ.get("SLURM_PROCID", "0") != "0":
+        names.append("SLURM_NTASKS")
+    for name in names:
+        if environ.get(name, "").isdigit():
+            return int(environ[name]), name
+    return 1, ""
+
+
+def connect(use_mpi: bool = True, environ: Mapping[str, str] | None = None) -> Comm:
+    """Start MPI and return the communicator of this run.
+
+    Parameters
+    ----------
+    use_mpi : bool, optional
+        False for one process that leaves MPI alone (on a login node that forbids it, say).
+    environ : mapping, optional
+        Environment in which to look for the launcher; that of the process by default.
+
+    Returns
+    -------
+    Comm
+        An `MpiComm` if there are several ranks, else a `SerialComm`.
+
+    Raises
+    ------
+    ConfigError
+        If the launcher started several processes and each finds itself alone: they would all do the same work.
+    EngineError
+        If it did and mpi4py or its MPI library is missing.
+    """
+    expected, variable = _announced(os.environ if environ is None else environ)
+    if not use_mpi:
+        if expected > 1:
+            raise ConfigError(f"MPI is switched off, but {variable}={expected}: start one process without a launcher")
+        return SerialComm()
+    try:
+        import mpi4py
+
+        mpi4py.rc.thread_level = "funneled"  # kernels may use threads; only the main one talks
+        from mpi4py import MPI
+    except (ImportError, RuntimeError) as error:
+        if expected > 1:
+            raise EngineError(
+                f"the launcher started {expected} processes ({variable}), but MPI cannot be loaded: {error}. "
+                "Install mpi4py with the site's MPI, or `pip install 'shapempi[mpich]'` and its own mpiexec"
+            ) from error
+        return SerialComm()
+    if MPI.COMM_WORLD.Get_size() > 1:
+        return MpiComm(MPI.COMM_WORLD)
+    if expected > 1:
+        library = MPI.Get_library_version().splitlines()[0].strip("\0 ")
+        raise ConfigError(
+            f"the launcher started {expected} processes ({variable}), but each of them is alone in its MPI world: the "
+            f"launcher does not belong to the MPI library that mpi4py uses ({library}). Start with the mpiexec beside "
+            f"{sys.executable}, or give srun the plugin of this library: `srun --mpi=list` shows them; pmi2 serves "
+            "MPICH, pmix Open MPI"
+        )
+    return SerialComm()
