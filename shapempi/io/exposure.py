@@ -1,0 +1,360 @@
+"""One CCD of an exposure, or a section of it, straight from the observatory's compressed mosaics."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from shapempi.errors import DataError, MissingInputError
+from shapempi.image import Image
+from shapempi.io.fits import Hdu, card_value, image_hdus, read_section, scan_hdus
+from shapempi.params import Params, key
+from shapempi.wcs import Wcs
+
+__all__ = [
+    "CFIS_KEYWORDS",
+    "ExposurePaths",
+    "KeywordParams",
+    "ccd_index",
+    "clean_planes",
+    "is_active",
+    "photometry",
+    "read_ccd",
+    "read_headers",
+    "read_image",
+    "valid_box",
+]
+
+_CCD_NAME = re.compile(r"^ccd(\d+)$", re.IGNORECASE)
+_SECTION = re.compile(r"^\[\s*(\d+)\s*:\s*(\d+)\s*,\s*(\d+)\s*:\s*(\d+)\s*\]$")
+
+
+class KeywordParams(Params):
+    """Names of the FITS keywords of an exposure, looked up in the CCD's header, then in the primary header."""
+
+    gain: str = key("GAIN", "Gain in electrons per ADU; absent in the file, the gain counts as unknown.")
+    saturate: str = key("SATURATE", "Saturation level in ADU; absent in the file, there is no limit.")
+    zero_point: str = key("PHOTZP", "Magnitude zero point of the CCD as it is.")
+    flux_scale: str = key("FSCALE", "Factor to the survey's zero point; absent in the file, from the zero point.")
+    valid_section: str = key("DATASEC", "Part of the CCD with sky, [x0:x1,y0:y1]; absent in the file, all of it.")
+    active: str = key("ACTIVE", "Logical that is F for a CCD without sky pixels; absent in the file, true.")
+    default_zero_point: float | None = key(
+        None,
+        "Zero point of a file that has neither zero point nor flux scale; without it such a file is refused.",
+        unit="mag",
+    )
+
+
+#: The keywords of a calibrated CFIS exposure.
+CFIS_KEYWORDS = KeywordParams()
+
+
+@dataclass(frozen=True)
+class ExposurePaths:
+    """The files of one exposure.
+
+    Attributes
+    ----------
+    image : Path
+        The calibrated, sky-subtracted mosaic.
+    weight : Path
+        Inverse variance.
+    flag : Path or None
+        The observatory's flag bits; None where the survey has none.
+    """
+
+    image: Path
+    weight: Path
+    flag: Path | None = None
+
+
+def read_headers(path: Path | str) -> list[tuple[str, str]]:
+    """Return (EXTNAME, header text) of every image HDU of a file, quickly: no pixel is read.
+
+    Parameters
+    ----------
+    path : Path or str
+        A mosaic, compressed or not.
+
+    Returns
+    -------
+    list of tuple of str
+        In the order of the file; headers as cards of 80 characters, of the image where it is compressed.
+
+    Raises
+    ------
+    MissingInputError, DataError
+        As `shapempi.io.fits.scan_hdus`.
+    """
+    return [(hdu.name, hdu.header) for hdu in image_hdus(path)]
+
+
+def ccd_index(hdus: Sequence[Hdu]) -> dict[int, Hdu]:
+    """Find which image HDU of a mosaic is which CCD.
+
+    By EXTNAME `ccdNN` (either case) where any HDU has such a name, else by position: the first image HDU is CCD 0.
+
+    Parameters
+    ----------
+    hdus : sequence of Hdu
+        The image HDUs of one file, in order.
+
+    Returns
+    -------
+    dict of int to Hdu
+        CCD number to HDU.
+    """
+    named = {int(match.group(1)): hdu for hdu in hdus if (match := _CCD_NAME.match(hdu.name))}
+    return named or dict(enumerate(hdus))
+
+
+def is_active(header: str, keywords: KeywordParams = CFIS_KEYWORDS) -> bool:
+    """Say whether the CCD of this header has sky pixels: not if it says ACTIVE = F."""
+    return card_value(header, keywords.active) != "F"
+
+
+def valid_box(
+    header: str, shape: tuple[int, int], keyword: str = CFIS_KEYWORDS.valid_section, where: str = "<header>"
+) -> tuple[int, int, int, int]:
+    """Return the part of an image that has sky.
+
+    Parameters
+    ----------
+    header : str
+        The image's header.
+    shape : tuple of int
+        (ny, nx) of the image; the box is cut to it.
+    keyword : str, optional
+        The keyword that holds the section, in the FITS form `[x0:x1,y0:y1]`, 1-based and inclusive.
+    where : str, optional
+        The file, for messages.
+
+    Returns
+    -------
+    tuple of int
+        (y0, y1, x0, x1), half open, 0-based; the whole image if the keyword is absent.
+
+    Raises
+    ------
+    DataError
+        If the value has another form or does not meet the image.
+    """
+    text = card_value(header, keyword)
+    if text is None:
+        return 0, shape[0], 0, shape[1]
+    match = _SECTION.match(text)
+    if not match:
+        raise DataError(f"{where}: {keyword} is {text!r}; the form [x0:x1,y0:y1] is needed")
+    xa, xb, ya, yb = (int(value) for value in match.groups())
+    box = (
+        max(min(ya, yb) - 1, 0),
+        min(max(ya, yb), shape[0]),
+        max(min(xa, xb) - 1, 0),
+        min(max(xa, xb), shape[1]),
+    )
+    if box[0] >= box[1] or box[2] >= box[3]:
+        raise DataError(f"{where}: {keyword} = {text} is outside the image of {shape[1]} x {shape[0]} pixels")
+    return box
+
+
+def _number(headers: Sequence[str], keyword: str, where: str) -> float | None:
+    """Return a keyword as a finite number from the first header that has it; None if none has it."""
+    for header in headers:
+        text = card_value(header, keyword)
+        if text:
+            try:
+                value = float(text.replace("D", "E"))
+            except ValueError:
+                value = math.nan
+            if not math.isfinite(value):
+                raise DataError(f"{where}: {keyword} is {text!r}, not a number")
+            return value
+    return None
+
+
+def photometry(
+    headers: Sequence[str], keywords: KeywordParams, survey_zero_point: float, where: str
+) -> tuple[float, float, float, float]:
+    """Read gain, saturation level and zero point.
+
+    Parameters
+    ----------
+    headers : sequence of str
+        The headers to search, in order.
+    keywords : KeywordParams
+        Names of the keywords.
+    survey_zero_point : float
+        The common zero point of the survey [mag].
+    where : str
+        The file, for messages.
+
+    Returns
+    -------
+    gain, saturate, mag_zp, flux_scale : float
+        As `Image` has them.
+
+    Raises
+    ------
+    DataError
+        If a value is not a number, or zero point and flux scale are both absent (one follows from the other:
+        flux_scale = 10^(0.4 (survey_zero_point - mag_zp))).
+    """
+    gain = _number(headers, keywords.gain, where)
+    saturate = _number(headers, keywords.saturate, where)
+    mag_zp = _number(headers, keywords.zero_point, where)
+    flux_scale = _number(headers, keywords.flux_scale, where)
+    if flux_scale is not None and flux_scale <= 0:
+        raise DataError(f"{where}: {keywords.flux_scale} = {flux_scale} is not positive")
+    if mag_zp is None and flux_scale is None:
+        mag_zp = keywords.default_zero_point
+    if mag_zp is None and flux_scale is not None:
+        mag_zp = survey_zero_point - 2.5 * math.log10(flux_scale)
+    elif flux_scale is None and mag_zp is not None:
+        flux_scale = 10 ** (0.4 * (survey_zero_point - mag_zp))
+    if mag_zp is None or flux_scale is None:
+        raise DataError(
+            f"{where}: neither {keywords.zero_point} nor {keywords.flux_scale} is in the header; "
+            "name the file's own keyword in [input.keywords] zero_point, or give default_zero_point there"
+        )
+    return gain or 0.0, saturate or math.inf, mag_zp, flux_scale
+
+
+def _find(path: Path, role: str, ccd: int | None, hdu: int | str | None) -> Hdu:
+    """Find the HDU of one CCD (by number) or by index or EXTNAME, reading no more headers than it takes."""
+    images: list[Hdu] = []
+    ended: DataError | None = None
+    try:
+        for found in scan_hdus(path):
+            name = _CCD_NAME.match(found.name)
+            if found.shape is None:
+                continue
+            if hdu == found.index or str(hdu).lower() == found.name.lower() or (name and int(name.group(1)) == ccd):
+                return found
+            images.append(found)
+    except MissingInputError as error:
+        raise MissingInputError(f"{path}: the {role} file does not exist; put it there or correct [input]") from error
+    except DataError as error:  # truncated in a later header: what came before may be enough
+        ended = error
+    if ccd is not None and ccd in (by_ccd := ccd_index(images)):
+        return by_ccd[ccd]
+    if ended is not None:
+        raise ended
+    label = f"CCD {ccd}" if ccd is not None else f"image HDU {hdu!r}"
+    truncated = "" if not images or images[-1].complete else " and is truncated; fetch it again"
+    raise DataError(f"{path}: there is no {label} in the {role} file; it has {len(images)} image HDUs{truncated}")
+
+
+def clean_planes(data: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Make float32 planes of finite values; unusable pixels get weight 0, unreadable values 0."""
+    data = np.asarray(data, dtype=np.float32)
+    weight = np.asarray(weight, dtype=np.float32)
+    good = np.isfinite(weight) & (weight > 0) & np.isfinite(data)
+    if not good.all():
+        weight = np.where(good, weight, np.float32(0))
+        data = np.where(np.isfinite(data), data, np.float32(0))
+    return data, weight
+
+
+def _flag_plane(flag: np.ndarray, hdu: Hdu) -> np.ndarray:
+    """Return a flag image as int32, refusing what does not fit."""
+    if flag.dtype.kind not in "iub":
+        whole = np.rint(flag)
+        if not np.array_equal(whole, flag):
+            raise DataError(f"{hdu}: flags are integer bits, and this image has fractions or NaN; check the flag file")
+        flag = whole
+    if flag.size and (flag.min() < 0 or flag.max() > np.iinfo(np.int32).max):
+        raise DataError(f"{hdu}: flag values {flag.min()} to {flag.max()} do not fit 31 bits")
+    return flag.astype(np.int32)
+
+
+def read_image(
+    paths: ExposurePaths,
+    hdu: int | str | None = None,
+    box: tuple[int, int, int, int] | None = None,
+    *,
+    ccd: int | None = None,
+    keywords: KeywordParams = CFIS_KEYWORDS,
+    survey_zero_point: float = 30.0,
+) -> Image:
+    """Read one image HDU with its weight and flags, whatever camera it comes from.
+
+    Parameters
+    ----------
+    paths : ExposurePaths
+        The files; `flag` may be None.
+    hdu : int or str, optional
+        HDU by index or EXTNAME, the same in all files; or give `ccd`.
+    box : tuple of int, optional
+        (y0, y1, x0, x1), half open, 0-based: read only this section.
+    ccd : int, optional
+        CCD number, found by EXTNAME `ccdNN` or by position.
+    keywords : KeywordParams, optional
+        Names of the keywords.
+    survey_zero_point : float, optional
+        The common zero point of the survey [mag].
+
+    Returns
+    -------
+    Image
+        float32 data and weight, int32 flags, native and contiguous.  Weights that are negative or not finite, and
+        those of pixels that are not finite, are 0.
+
+    Raises
+    ------
+    MissingInputError
+        If a file does not exist.
+    DataError
+        If a file is truncated or damaged, an HDU or WCS is missing, the shapes differ, a keyword cannot be used, or
+        the CCD says that it has no sky (ACTIVE = F).
+    """
+    if ccd is None and hdu is None:
+        raise ValueError("read_image needs a CCD number or an HDU")
+    image_hdu = _find(paths.image, "image", ccd, hdu)
+    weight_hdu = _find(paths.weight, "weight", ccd, hdu)
+    flag_hdu = _find(paths.flag, "flag", ccd, hdu) if paths.flag is not None else None
+    shape = image_hdu.shape
+    assert shape is not None
+    for other in (weight_hdu, flag_hdu):
+        if other is not None and other.shape != shape:
+            raise DataError(f"{other}: its shape {other.shape} differs from {shape} of {image_hdu}; check the files")
+    where = str(image_hdu)
+    if not is_active(image_hdu.header, keywords):
+        raise DataError(f"{where}: the CCD has no sky pixels ({keywords.active} = F)")
+    primary = next(scan_hdus(paths.image)).header
+    gain, saturate, mag_zp, flux_scale = photometry((image_hdu.header, primary), keywords, survey_zero_point, where)
+    wcs = Wcs(image_hdu.header, where)
+    valid = valid_box(image_hdu.header, shape, keywords.valid_section, where)
+    data, weight = clean_planes(read_section(image_hdu, box), read_section(weight_hdu, box))
+    flag = np.zeros(data.shape, np.int32) if flag_hdu is None else _flag_plane(read_section(flag_hdu, box), flag_hdu)
+    return Image(
+        data=data,
+        weight=weight,
+        flag=flag,
+        wcs=wcs,
+        origin=(0, 0) if box is None else (box[0], box[2]),
+        full_shape=shape,
+        valid_box=valid,
+        gain=gain,
+        saturate=saturate,
+        mag_zp=mag_zp,
+        flux_scale=flux_scale,
+        header=image_hdu.header,
+        path=where,
+    )
+
+
+def read_ccd(
+    paths: ExposurePaths,
+    ccd: int,
+    box: tuple[int, int, int, int] | None = None,
+    *,
+    keywords: KeywordParams = CFIS_KEYWORDS,
+    survey_zero_point: float = 30.0,
+) -> Image:
+    """Read one CCD of an exposure, or a section of it: `read_image` by CCD number (`EXTNAME` ccdNN, or position)."""
+    return read_image(paths, None, box, ccd=ccd, keywords=keywords, survey_zero_point=survey_zero_point)

@@ -1,0 +1,129 @@
+"""A tile (coadd) with its weight, and the exposures that its header says it was made from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from shapempi.errors import DataError, MissingInputError
+from shapempi.ids import exposure_from_name
+from shapempi.image import Image
+from shapempi.io.exposure import CFIS_KEYWORDS, KeywordParams, clean_planes, photometry
+from shapempi.io.fits import Hdu, read_section, scan_hdus
+from shapempi.wcs import Wcs
+
+__all__ = ["read_tile", "tile_exposures", "tile_image_hdu"]
+
+
+def tile_image_hdu(path: Path | str, role: str = "tile") -> Hdu:
+    """Return the image HDU of a tile's file: the first two-dimensional one, primary or compressed.
+
+    Raises
+    ------
+    MissingInputError
+        If the file does not exist.
+    DataError
+        If it has no image.
+    """
+    try:
+        for hdu in scan_hdus(path):
+            if hdu.shape is not None:
+                return hdu
+    except MissingInputError as error:
+        raise MissingInputError(f"{path}: the {role} file does not exist; put it there or correct [input]") from error
+    raise DataError(f"{path}: there is no image in the {role} file")
+
+
+def tile_exposures(header: str, where: str) -> list[int]:
+    """Return the exposures that a tile was made from: each HISTORY card that names an exposure's file.
+
+    Parameters
+    ----------
+    header : str
+        The tile's header, cards of 80 characters.
+    where : str
+        The file, for messages.
+
+    Returns
+    -------
+    list of int
+        Exposure numbers, each once, in the order in which the header names them.
+
+    Raises
+    ------
+    DataError
+        If no HISTORY card names an exposure.
+    """
+    cards = (header[first : first + 80] for first in range(0, len(header), 80))
+    named = (exposure_from_name(card[8:]) for card in cards if card.startswith("HISTORY "))
+    exposures = list(dict.fromkeys(exposure for exposure in named if exposure is not None))
+    if not exposures:
+        raise DataError(
+            f"{where}: no HISTORY card names an exposure (as 'input image 2243881p.fits ...'), "
+            "so the tile's exposures are unknown; add the cards to the header"
+        )
+    return exposures
+
+
+def read_tile(
+    image_path: Path,
+    weight_path: Path,
+    box: tuple[int, int, int, int] | None = None,
+    *,
+    keywords: KeywordParams = CFIS_KEYWORDS,
+    survey_zero_point: float = 30.0,
+) -> tuple[Image, list[int]]:
+    """Read a tile and its weight.
+
+    Parameters
+    ----------
+    image_path, weight_path : Path
+        The files; the image may be in the primary HDU or in a compressed first extension.
+    box : tuple of int, optional
+        (y0, y1, x0, x1), half open, 0-based: read only this section.
+    keywords : KeywordParams, optional
+        Names of the keywords.
+    survey_zero_point : float, optional
+        Zero point of a tile whose header has none [mag].
+
+    Returns
+    -------
+    image : Image
+        float32 data and weight; flags all zero; the whole tile is valid.
+    exposures : list of int
+        As `tile_exposures`.
+
+    Raises
+    ------
+    MissingInputError, DataError
+        As `shapempi.io.exposure.read_image`.
+    """
+    image_hdu = tile_image_hdu(image_path, "tile")
+    weight_hdu = tile_image_hdu(weight_path, "tile weight")
+    where = str(image_hdu)
+    shape = image_hdu.shape
+    assert shape is not None
+    if weight_hdu.shape != shape:
+        raise DataError(f"{weight_hdu}: its shape {weight_hdu.shape} differs from {shape} of {where}; check the files")
+    coadd = keywords.model_copy(update={"default_zero_point": survey_zero_point})
+    gain, saturate, mag_zp, flux_scale = photometry((image_hdu.header,), coadd, survey_zero_point, where)
+    exposures = tile_exposures(image_hdu.header, where)
+    wcs = Wcs(image_hdu.header, where)
+    data, weight = clean_planes(read_section(image_hdu, box), read_section(weight_hdu, box))
+    image = Image(
+        data=data,
+        weight=weight,
+        flag=np.zeros(data.shape, np.int32),
+        wcs=wcs,
+        origin=(0, 0) if box is None else (box[0], box[2]),
+        full_shape=shape,
+        valid_box=(0, shape[0], 0, shape[1]),
+        gain=gain,
+        saturate=saturate,
+        mag_zp=mag_zp,
+        flux_scale=flux_scale,
+        header=image_hdu.header,
+        path=where,
+    )
+    return image, exposures
