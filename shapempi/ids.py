@@ -7,6 +7,7 @@ The `uid` of each is the text that names its unit of work in the ledger and in t
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 
@@ -56,6 +57,12 @@ class TileId:
     def __str__(self) -> str:
         """Return the observatory's form, `241.293`."""
         return f"{self.x:03d}.{self.y:03d}"
+
+    @property
+    def centre(self) -> tuple[float, float]:
+        """The tile's centre, ra and dec [deg] (the behaviour specification, section 2.1)."""
+        dec = self.y / 2 - 90
+        return (self.x / (2 * math.cos(math.radians(dec)))) % 360, dec
 
     @property
     def uid(self) -> str:
