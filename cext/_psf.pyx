@@ -91,7 +91,7 @@ def resample(const double[:, :, ::1] models, double sampling, const double[:] dx
     ValueError
         If the shapes do not fit each other, the size is not odd, or the sampling is not positive.
     """
-    cdef Py_ssize_t n = models.shape[0], my = models.shape[1], mx = models.shape[2], i
+    cdef Py_ssize_t n = models.shape[0], my = models.shape[1], mx = models.shape[2], i, thread
     _check_model(1, my, mx, 0)
     _check_batch(n, dx.shape[0], dy.shape[0], n, n_threads)
     _check_stamp(size, sampling)
@@ -99,7 +99,8 @@ def resample(const double[:, :, ::1] models, double sampling, const double[:] dx
     cdef double[:, :, ::1] out = stamps
     cdef double[:, ::1] scratch = np.empty((n_threads, psf_scratch_size(mx, size)))
     for i in prange(n, nogil=True, num_threads=n_threads, schedule="static"):
-        psf_resample(&models[i, 0, 0], my, mx, sampling, dx[i], dy[i], size, &scratch[threadid(), 0], &out[i, 0, 0])
+        thread = threadid()
+        psf_resample(&models[i, 0, 0], my, mx, sampling, dx[i], dy[i], size, &scratch[thread, 0], &out[i, 0, 0])
     return stamps
 
 
