@@ -35,6 +35,7 @@ test: $(BIN)/python
 	$(INSTALL) '.[mpich,test]'
 	$(BIN)/pytest $(PYTEST_ARGS)
 
+lint: export PATH := $(abspath $(BIN)):$(PATH)
 lint: $(BIN)/python
 	$(INSTALL) '.[mpich,test,dev]'
 	$(BIN)/ruff check

@@ -106,7 +106,8 @@ def fill_ellipses(int[:, :] plane, const double[:] x, const double[:] y, const d
         shape = np.stack([cosine / a_axis, sine / a_axis, -sine / b_axis, cosine / b_axis], axis=-1)
         # Half width and half height of the box; one pixel more, so that rounding takes nothing away.
         box = np.stack([np.hypot(a_axis * cosine, b_axis * sine), np.hypot(a_axis * sine, b_axis * cosine)], axis=-1)
-        box[~((a_axis > 0) & (b_axis > 0) & np.isfinite(shape).all(axis=-1))] = np.nan
+        sound = (a_axis > 0) & (b_axis > 0) & (box <= LARGEST).all(axis=-1) & np.isfinite(shape).all(axis=-1)
+        box[~sound] = np.nan
     _fill_quadrics(plane, x, y, np.ascontiguousarray(shape), np.ascontiguousarray(box + 1.0), bit, n_threads)
 
 
@@ -181,13 +182,15 @@ def _check_paint(bit, n_threads):
 cdef void _fill_row(int[:, :] plane, Py_ssize_t y, const double[:, :] vertices, Py_ssize_t begin, Py_ssize_t end,
                     int bit, double *crossing) noexcept nogil:
     """Paint row y of one polygon; `crossing` has room for one number per edge."""
-    cdef Py_ssize_t n = 0, i, j, k, x
+    cdef Py_ssize_t n = 0, i, j, k, x, low, high
     cdef double yd = <double>y, at
     j = end - 1
     for i in range(begin, end):
         if (vertices[i, 1] <= yd) != (vertices[j, 1] <= yd):
-            at = vertices[i, 0] + (yd - vertices[i, 1]) / (vertices[j, 1] - vertices[i, 1]) * (
-                vertices[j, 0] - vertices[i, 0])
+            # Always from the same end, so that an edge is rounded alike in both polygons that share it.
+            low, high = (i, j) if vertices[i, 1] <= yd else (j, i)
+            at = vertices[low, 0] + (yd - vertices[low, 1]) / (vertices[high, 1] - vertices[low, 1]) * (
+                vertices[high, 0] - vertices[low, 0])
             k = n  # insertion sort: a polygon crosses a row a handful of times
             while k > 0 and crossing[k - 1] > at:
                 crossing[k] = crossing[k - 1]

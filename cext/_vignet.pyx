@@ -121,8 +121,7 @@ def _check(planes, n, n_y, size, fill, n_threads):
         raise ValueError(f"{len(planes)} planes need as many fill values, not {len(fill)}")
     for plane, outside in zip(planes, fill):
         if plane.dtype.kind != "f" and not (
-            outside == outside and int(outside) == outside
-            and np.iinfo(plane.dtype).min <= outside <= np.iinfo(plane.dtype).max
+            np.iinfo(plane.dtype).min <= outside <= np.iinfo(plane.dtype).max and outside == int(outside)
         ):
             raise ValueError(f"the fill value {outside} does not fit {plane.dtype}")
     if n != n_y:

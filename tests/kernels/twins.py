@@ -1,0 +1,75 @@
+"""The compiled kernels once more in plain NumPy: what they mean, one object at a time."""
+
+import numpy as np
+
+LANCZOS_A = 4
+
+
+def evaluate(coefficients, degree, xn, yn):
+    terms = [xn**p * yn**q for q in range(degree + 1) for p in range(degree - q + 1)]
+    return sum(term[:, None, None] * basis for term, basis in zip(terms, coefficients, strict=True))
+
+
+def lanczos_matrix(position, n):
+    """Weights [n_position, n] of n pixels at each real position, normalised over the pixels outside too."""
+    pixels = np.arange(-4 * LANCZOS_A, n + 4 * LANCZOS_A)
+    d = position[:, None] - pixels
+    weight = np.where(np.abs(d) < LANCZOS_A, np.sinc(d) * np.sinc(d / LANCZOS_A), 0.0)
+    total = weight.sum(axis=1, keepdims=True)
+    return np.divide(weight, total, out=np.zeros_like(weight), where=total > 0.1)[:, 4 * LANCZOS_A : -4 * LANCZOS_A]
+
+
+def resample(models, sampling, dx, dy, size):
+    stamps = np.zeros((len(models), size, size))
+    grid = np.arange(size) - size // 2
+    _, my, mx = models.shape
+    for stamp, model, dx_i, dy_i in zip(stamps, models, dx, dy, strict=True):
+        along_x = lanczos_matrix((grid - dx_i) / sampling + (mx - 1) / 2, mx)
+        along_y = lanczos_matrix((grid - dy_i) / sampling + (my - 1) / 2, my)
+        drawn = along_y @ model @ along_x.T
+        if drawn.sum() > 0 and np.isfinite(drawn.sum()):
+            stamp[...] = drawn / drawn.sum()
+    return stamps
+
+
+def cut(planes, x, y, size, fill):
+    ny, nx = planes[0].shape
+    half = size // 2
+    stamps = [np.full((len(x), size, size), outside, plane.dtype) for plane, outside in zip(planes, fill, strict=True)]
+    centre = np.rint(np.stack([x, y], axis=1)).astype(np.int32)
+    inside = np.zeros(len(x))
+    for i, (xc, yc) in enumerate(centre):
+        for oy in range(size):
+            for ox in range(size):
+                row, column = yc + oy - half, xc + ox - half
+                if 0 <= row < ny and 0 <= column < nx:
+                    inside[i] += 1 / size**2
+                    for stamp, plane in zip(stamps, planes, strict=True):
+                        stamp[i, oy, ox] = plane[row, column]
+    valid = (centre >= 0).all(axis=1) & (centre < (nx, ny)).all(axis=1)
+    return stamps, centre, np.stack([x, y], axis=1) - centre, inside, valid
+
+
+def inside_polygon(shape, vertices):
+    """Even-odd rule at every pixel centre: count the crossings at or left of it."""
+    y, x = np.mgrid[: shape[0], : shape[1]].astype(float)
+    odd = np.zeros(shape, bool)
+    for (x1, y1), (x2, y2) in zip(vertices, np.roll(vertices, 1, axis=0), strict=True):
+        if y1 > y2:  # an edge is rounded alike in both polygons that share it
+            (x1, y1), (x2, y2) = (x2, y2), (x1, y1)
+        if y1 != y2:
+            crosses = (y1 <= y) != (y2 <= y)
+            odd ^= crosses & (x1 + (y - y1) / (y2 - y1) * (x2 - x1) <= x)
+    return odd
+
+
+def inside_ellipse(shape, x, y, a, b, theta_rad):
+    dy, dx = np.mgrid[: shape[0], : shape[1]] - np.array([y, x]).reshape(2, 1, 1)
+    along = dx * (np.cos(theta_rad) / a) + dy * (np.sin(theta_rad) / a)
+    across = dx * (-np.sin(theta_rad) / b) + dy * (np.cos(theta_rad) / b)
+    return along * along + across * across <= 1
+
+
+def inside_border(shape, width):
+    y, x = np.mgrid[: shape[0], : shape[1]]
+    return np.minimum(np.minimum(x, shape[1] - 1 - x), np.minimum(y, shape[0] - 1 - y)) < width
