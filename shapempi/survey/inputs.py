@@ -1,0 +1,279 @@
+"""What is there: tiles, the exposures that their headers name, and the files of both, missing ones by name."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from shapempi.errors import ConfigError, DataError, MissingInputError
+from shapempi.ids import CcdId, TileId
+from shapempi.image import Image
+from shapempi.io.exposure import ExposurePaths, KeywordParams, read_ccd
+from shapempi.io.tile import read_tile, tile_exposures, tile_image_hdu
+from shapempi.params import REQUIRED, Params, key
+from shapempi.survey.footprints import CcdFootprint, read_footprints
+
+__all__ = ["InputParams", "Problem", "SurveyInputs", "find_inputs"]
+
+_EXPOSURE = r"\{exposure\}"
+_TILE = r"\{tile\}"
+
+
+class InputParams(Params):
+    """Where the survey's images and catalogues are, and how they are named."""
+
+    exposure_folder: Path = key(REQUIRED, "Folder of the exposures' images, weights and flags.")
+    tile_folder: Path = key(REQUIRED, "Folder of the tiles and their weights.")
+    star_catalogue: Path | None = key(
+        None,
+        "Catalogue of bright stars (FITS, CSV, HDF5, or a folder of star_cat*.cat texts); without it none is masked.",
+    )
+    tiles: tuple[str, ...] = key((), "Tiles to measure, as XXX.YYY; empty for those of tile_list or the folder.")
+    tile_list: Path | None = key(None, "Text file with one tile XXX.YYY a line; used where tiles is empty.")
+    image_name: str = key("{exposure}p.fits.fz", "File name of an exposure.", pattern=_EXPOSURE)
+    weight_name: str = key("{exposure}p.weight.fits.fz", "File name of an exposure's weight.", pattern=_EXPOSURE)
+    flag_name: str = key("{exposure}p.flag.fits.fz", "File name of an exposure's flags.", pattern=_EXPOSURE)
+    flag_required: bool = key(True, "Whether an exposure without its flag file is refused, or counts as unflagged.")
+    tile_name: str = key("CFIS.{tile}.r.fits", "File name of a tile.", pattern=_TILE)
+    tile_weight_name: str = key("CFIS.{tile}.r.weight.fits.fz", "File name of a tile's weight.", pattern=_TILE)
+    n_ccd: int = key(40, "CCDs of the camera.", ge=1)
+    mag_zp: float = key(30.0, "Common magnitude zero point of the survey, that of the tiles.", unit="mag")
+    keywords: KeywordParams = KeywordParams()
+
+
+@dataclass(frozen=True)
+class Problem:
+    """An input that is missing or cannot be used.
+
+    Attributes
+    ----------
+    path : str
+        The file.
+    reason : str
+        What is wrong with it.
+    needed_by : str
+        What needs it.
+    cure : str
+        What can be done.
+    missing : bool
+        True if it does not exist, False if it cannot be used.
+    """
+
+    path: str
+    reason: str
+    needed_by: str
+    cure: str
+    missing: bool = True
+
+    def __str__(self) -> str:
+        """Return the problem as one line."""
+        reason = self.reason if self.path in self.reason else f"{self.path}: {self.reason}"
+        return f"{reason} (needed by {self.needed_by}); {self.cure}"
+
+
+@dataclass(frozen=True)
+class SurveyInputs:
+    """The input files of a survey.
+
+    Attributes
+    ----------
+    params : InputParams
+        Names and places.
+    tiles : tuple of TileId
+        The tiles to measure, sorted, whether their files are there or not.
+    exposures_of : mapping of TileId to tuple of int
+        The exposures that each tile's header names, in its order; empty for a tile without a readable header.
+    absent : frozenset of int
+        Exposures without an image file.
+    problems : tuple of Problem
+        What is missing or unusable.
+    """
+
+    params: InputParams
+    tiles: tuple[TileId, ...] = ()
+    exposures_of: Mapping[TileId, tuple[int, ...]] = field(default_factory=dict)
+    absent: frozenset[int] = frozenset()
+    problems: tuple[Problem, ...] = ()
+
+    @property
+    def exposures(self) -> tuple[int, ...]:
+        """The exposures that some tile names and whose image file is there, sorted."""
+        named = {exposure for exposures in self.exposures_of.values() for exposure in exposures}
+        return tuple(sorted(named - self.absent))
+
+    def exposure_paths(self, exposure: int) -> ExposurePaths:
+        """Return the files of an exposure, whether they exist or not; no flag file if it is absent and optional."""
+        params = self.params
+        image, weight, flag = (
+            _present(params.exposure_folder / name.replace("{exposure}", f"{exposure:07d}"))
+            for name in (params.image_name, params.weight_name, params.flag_name)
+        )
+        return ExposurePaths(image, weight, flag if params.flag_required or flag.is_file() else None)
+
+    def tile_paths(self, tile: TileId) -> tuple[Path, Path]:
+        """Return the image and the weight file of a tile, whether they exist or not."""
+        params = self.params
+        image, weight = (
+            _present(params.tile_folder / name.replace("{tile}", str(tile)))
+            for name in (params.tile_name, params.tile_weight_name)
+        )
+        return image, weight
+
+    def read_ccd(self, ccd: CcdId, box: tuple[int, int, int, int] | None = None) -> Image:
+        """Read one CCD or a section of it; see `shapempi.io.exposure.read_ccd`."""
+        return read_ccd(
+            self.exposure_paths(ccd.exposure),
+            ccd.ccd,
+            box,
+            keywords=self.params.keywords,
+            survey_zero_point=self.params.mag_zp,
+        )
+
+    def read_tile(self, tile: TileId, box: tuple[int, int, int, int] | None = None) -> tuple[Image, list[int]]:
+        """Read a tile or a section of it; see `shapempi.io.tile.read_tile`."""
+        return read_tile(
+            *self.tile_paths(tile), box, keywords=self.params.keywords, survey_zero_point=self.params.mag_zp
+        )
+
+    def footprints(self, exposure: int) -> list[CcdFootprint]:
+        """Place the CCDs of an exposure on the sky; see `shapempi.survey.footprints.read_footprints`."""
+        return read_footprints(
+            exposure, self.exposure_paths(exposure).image, n_ccd=self.params.n_ccd, keywords=self.params.keywords
+        )
+
+    def footprint(self, ccd: CcdId) -> CcdFootprint:
+        """Place one CCD on the sky.
+
+        Raises
+        ------
+        MissingInputError, DataError
+            If its file or header cannot be used.
+        """
+        for footprint in self.footprints(ccd.exposure):
+            if footprint.ccd == ccd:
+                if footprint.problem:
+                    raise DataError(footprint.problem)
+                return footprint
+        raise DataError(f"{self.exposure_paths(ccd.exposure).image}: there is no CCD {ccd.ccd}")
+
+
+def _present(path: Path) -> Path:
+    """Return the path, or the same with or without `.fz` if only that exists."""
+    if path.is_file():
+        return path
+    other = path.with_suffix("") if path.suffix == ".fz" else path.with_name(path.name + ".fz")
+    return other if other.is_file() else path
+
+
+def _wanted_tiles(params: InputParams) -> list[TileId]:
+    """Return the tiles that the configuration asks for."""
+    if params.tiles or params.tile_list is not None:
+        source = "[input] tiles"
+        names = list(params.tiles)
+        if not names and params.tile_list is not None:
+            source = str(params.tile_list)
+            try:
+                lines = params.tile_list.read_text(encoding="utf-8").splitlines()
+            except OSError as error:
+                raise MissingInputError(f"{source}: the tile list cannot be read: {error.strerror}") from error
+            names = [text for line in lines if (text := line.split("#")[0].strip())]
+        try:
+            tiles = {TileId.parse(name) for name in names}
+        except DataError as error:
+            raise ConfigError(f"{source}: {error}") from error
+        if not tiles:
+            raise ConfigError(f"{source}: no tile is named; write one XXX.YYY a line")
+        return sorted(tiles)
+    before, _, after = params.tile_name.removesuffix(".fz").partition("{tile}")
+    form = re.compile(re.escape(before) + r"(\d{3}[.-]\d{3})" + re.escape(after) + r"(\.fz)?")
+    matches = (form.fullmatch(path.name) for path in params.tile_folder.iterdir())
+    tiles = {TileId.parse(match.group(1)) for match in matches if match}
+    if not tiles:
+        raise MissingInputError(
+            f"{params.tile_folder}: no tile named {params.tile_name.replace('{tile}', 'XXX.YYY')} in this folder; "
+            "correct [input] tile_folder or tile_name"
+        )
+    return sorted(tiles)
+
+
+def find_inputs(params: InputParams) -> SurveyInputs:
+    """Look for everything that the survey needs: one header per tile, no pixels.
+
+    Parameters
+    ----------
+    params : InputParams
+        Names and places.
+
+    Returns
+    -------
+    SurveyInputs
+        Tiles, exposures, and the list of what is missing, each with what needs it and the cure.
+
+    Raises
+    ------
+    ConfigError
+        If a tile name has the wrong form.
+    MissingInputError
+        If a folder, the tile list, or any tile at all is missing: there is nothing to measure.
+    """
+    for name in ("exposure_folder", "tile_folder"):
+        folder: Path = getattr(params, name)
+        if not folder.is_dir():
+            raise MissingInputError(f"{folder}: this folder does not exist; correct [input] {name}")
+    inputs = SurveyInputs(params)
+    problems: list[Problem] = []
+    if params.star_catalogue is not None and not params.star_catalogue.exists():
+        cure = "correct [input] star_catalogue, or leave it out to mask no stars"
+        problems.append(Problem(str(params.star_catalogue), "the star catalogue does not exist", "all masks", cure))
+    tiles = _wanted_tiles(params)
+    exposures_of: dict[TileId, tuple[int, ...]] = {}
+    for tile in tiles:
+        image, weight = inputs.tile_paths(tile)
+        exposures_of[tile] = ()
+        if not weight.is_file():
+            problems.append(_absent(weight, "tile weight", f"tile {tile}"))
+        try:
+            hdu = tile_image_hdu(image)
+            exposures_of[tile] = tuple(tile_exposures(hdu.header, str(hdu)))
+        except MissingInputError:
+            problems.append(_absent(image, "tile", f"tile {tile}"))
+        except DataError as error:
+            problems.append(Problem(str(image), str(error), f"tile {tile}", "replace the file", missing=False))
+    absent: set[int] = set()
+    for exposure, users in _users(exposures_of).items():
+        needed_by = f"exposure {exposure:07d}, {_names(users)}"
+        paths = inputs.exposure_paths(exposure)
+        if not paths.image.is_file():
+            absent.add(exposure)
+            problems.append(_absent(paths.image, "exposure named in HISTORY", _names(users)))
+            continue
+        if not paths.weight.is_file():
+            problems.append(_absent(paths.weight, "weight", needed_by))
+        if paths.flag is not None and not paths.flag.is_file():
+            problem = _absent(paths.flag, "flag", needed_by)
+            cure = f"{problem.cure}, or set flag_required = false to do without flags"
+            problems.append(Problem(problem.path, problem.reason, problem.needed_by, cure))
+    return SurveyInputs(params, tuple(tiles), exposures_of, frozenset(absent), tuple(problems))
+
+
+def _absent(path: Path, role: str, needed_by: str) -> Problem:
+    """Describe a file that does not exist."""
+    return Problem(str(path), f"the {role} file does not exist", needed_by, "put it there or correct [input]")
+
+
+def _names(tiles: list[TileId]) -> str:
+    """Name a few tiles."""
+    shown = ", ".join(str(tile) for tile in tiles[:5])
+    more = f" and {len(tiles) - 5} more" if len(tiles) > 5 else ""
+    return f"tile{'s' if len(tiles) > 1 else ''} {shown}{more}"
+
+
+def _users(exposures_of: Mapping[TileId, tuple[int, ...]]) -> dict[int, list[TileId]]:
+    """Return the tiles that name each exposure, exposures sorted."""
+    users: dict[int, list[TileId]] = {}
+    for tile, exposures in exposures_of.items():
+        for exposure in exposures:
+            users.setdefault(exposure, []).append(tile)
+    return dict(sorted(users.items()))
