@@ -1,0 +1,173 @@
+"""The sky background of an image as a small mesh that every later step evaluates in the same way.
+
+The estimate is SExtractor's (clipped mode in boxes, median filter, bicubic spline), as `sep` implements it.  It is
+then sampled on a finer mesh, and only that mesh is kept: 0.4 % of the pixels instead of a check image.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import sep
+from scipy.interpolate import RectBivariateSpline
+
+from shapempi.errors import MeasurementError
+from shapempi.params import Params, key
+from shapempi.product import Product
+
+__all__ = ["BackgroundMesh", "BackgroundParams", "estimate_background"]
+
+#: Rows evaluated at a time, so that the double-precision temporary stays small.
+ROWS = 512
+
+
+class BackgroundParams(Params):
+    """How the sky background is estimated and stored."""
+
+    box_size: int = key(64, "Side of the boxes in which the background is estimated.", unit="pixel", ge=8)
+    filter_size: int = key(3, "Side of the median filter over the boxes.", unit="box", ge=1)
+    store_step: int = key(16, "Distance of the knots of the stored mesh.", unit="pixel", ge=1)
+    min_good_fraction: float = key(
+        0.01, "An image with a smaller fraction of usable boxes has no background.", gt=0, le=1
+    )
+
+
+@dataclass(frozen=True)
+class BackgroundMesh:
+    """A background as values at knots, interpolated by a bicubic spline.
+
+    Attributes
+    ----------
+    values : ndarray of float64 [ky, kx]
+        Background at the knots [ADU].
+    y : ndarray of float64 [ky]
+        Rows of the knots, 0-based, increasing, the first and the last row of the image included.
+    x : ndarray of float64 [kx]
+        Columns of the knots, likewise.
+    rms : float
+        Global rms of the sky [ADU].
+    """
+
+    values: np.ndarray
+    y: np.ndarray
+    x: np.ndarray
+    rms: float
+
+    def _spline(self) -> RectBivariateSpline:
+        return RectBivariateSpline(
+            self.y, self.x, self.values, kx=min(3, len(self.y) - 1), ky=min(3, len(self.x) - 1), s=0
+        )
+
+    def evaluate(self, y0: int, y1: int, x0: int, x1: int) -> np.ndarray:
+        """Return the background in a section of the image.
+
+        Every pixel depends on the knots and on its own position only, so any two sections agree bit for bit where
+        they overlap.
+
+        Parameters
+        ----------
+        y0, y1, x0, x1 : int
+            Half-open section in full-image pixels, 0-based.  Outside the image the value of the nearest side.
+
+        Returns
+        -------
+        ndarray of float32 [y1 - y0, x1 - x0]
+            Background [ADU].
+        """
+        section = np.empty((max(y1 - y0, 0), max(x1 - x0, 0)), dtype=np.float32)
+        spline = self._spline()
+        columns = np.clip(np.arange(x0, x1, dtype=float), self.x[0], self.x[-1])
+        for start in range(0, len(section), ROWS):
+            stop = min(start + ROWS, len(section))
+            rows = np.clip(np.arange(y0 + start, y0 + stop, dtype=float), self.y[0], self.y[-1])
+            section[start:stop] = spline(rows, columns)
+        return section
+
+    def at(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        """Return the background [ADU, float64 [n]] at pixel positions (0-based)."""
+        x, y = np.clip(x, self.x[0], self.x[-1]), np.clip(y, self.y[0], self.y[-1])
+        return self._spline().ev(y, x)
+
+    def to_product(self) -> Product:
+        """Return the mesh as named arrays and the rms as an attribute."""
+        return Product(
+            arrays={"background": self.values, "background_y": self.y, "background_x": self.x},
+            attrs={"background_rms": self.rms},
+        )
+
+    @classmethod
+    def from_product(cls, product: Product) -> BackgroundMesh:
+        """Rebuild a mesh from (a product that holds) the arrays of `to_product`."""
+        arrays = product.arrays
+        return cls(
+            np.asarray(arrays["background"]),
+            np.asarray(arrays["background_y"]),
+            np.asarray(arrays["background_x"]),
+            float(product.attrs["background_rms"]),
+        )
+
+    @classmethod
+    def constant(cls, value: float, rms: float, shape: tuple[int, int]) -> BackgroundMesh:
+        """Return a mesh of one value for an image of this shape (ny, nx)."""
+        y, x = (np.array([0.0, max(n - 1, 1)]) for n in shape)
+        return cls(np.full((2, 2), float(value)), y, x, rms)
+
+
+def _knots(n: int, step: int) -> np.ndarray:
+    """Return the pixel indices of the knots along an axis of n pixels: evenly spread, both ends included."""
+    return np.unique(np.rint(np.linspace(0, n - 1, max(2, -(-(n - 1) // step) + 1))).astype(int))
+
+
+def _usable_boxes(mask: np.ndarray, size: int) -> float:
+    """Return the fraction of boxes with at least half of their pixels good; the estimator ignores the others."""
+    starts = [np.arange(0, n, size) for n in mask.shape]
+    bad = np.add.reduceat(np.add.reduceat(mask, starts[0], axis=0, dtype=np.int64), starts[1], axis=1)
+    area = np.outer(*(np.diff(start, append=n) for start, n in zip(starts, mask.shape, strict=True)))
+    return float(np.mean(2 * bad <= area))
+
+
+def estimate_background(data: np.ndarray, bad: np.ndarray, params: BackgroundParams) -> BackgroundMesh:
+    """Estimate the background of an image.
+
+    Parameters
+    ----------
+    data : ndarray of float32 [y, x]
+        Image [ADU].
+    bad : ndarray of bool [y, x]
+        Pixels to leave out; pixels that are not finite are left out as well.
+    params : BackgroundParams
+        Boxes, filter and stored mesh.
+
+    Returns
+    -------
+    BackgroundMesh
+        The background and the global rms of the sky.
+
+    Raises
+    ------
+    MeasurementError
+        If the image is smaller than 2 x 2 pixels, has too few boxes with enough good pixels, or has no noise.
+    """
+    if min(data.shape) < 2:
+        raise MeasurementError(f"background: an image of {data.shape[0]} x {data.shape[1]} pixels is too small")
+    pixels = np.ascontiguousarray(data, dtype=np.float32)
+    mask = np.ascontiguousarray(bad | ~np.isfinite(pixels))
+    size, width = params.box_size, params.filter_size
+    good = _usable_boxes(mask, size)
+    if good < params.min_good_fraction:
+        raise MeasurementError(
+            f"background: only {good:.2%} of the boxes of {size} pixels have half of their pixels good; "
+            f"min_good_fraction is {params.min_good_fraction:.2%}"
+        )
+    estimate = sep.Background(pixels, mask=mask, bw=size, bh=size, fw=width, fh=width)
+    y, x = _knots(data.shape[0], params.store_step), _knots(data.shape[1], params.store_step)
+    # Doubles cost memory once per image, and floats would put steps of the sky level times 1e-7 into the spline.
+    values = estimate.back(dtype=np.float64)[np.ix_(y, x)]
+    rms = float(estimate.globalrms)
+    if not (np.isfinite(values).all() and np.isfinite(rms)):
+        raise MeasurementError("background: the estimate is not finite; are the values of the image sound?")
+    # Where the clipped rms is zero everywhere the estimator reports 1 as the global one.
+    if not (rms > 0 and np.any(estimate.rms(dtype=np.float32) > 0)):
+        raise MeasurementError("background: the sky has no noise (rms 0); is the image empty?")
+    return BackgroundMesh(values, y.astype(float), x.astype(float), rms)

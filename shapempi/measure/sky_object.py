@@ -1,0 +1,173 @@
+"""Objects of the sky that spoil pixels: bright stars and large nebulae and galaxies, in the pixels of one image."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from shapempi.errors import DataError
+from shapempi.flags import PixelFlag
+from shapempi.wcs import Wcs, angular_distance
+
+__all__ = ["BrightStars", "DeepSky", "deep_sky_ellipses", "place_stars"]
+
+#: Extra radius [pixel] of every preselection on the sky: distortion and rounding never lose an object.
+SLACK = 50.0
+
+
+@dataclass(frozen=True)
+class BrightStars:
+    """Bright stars on and around one image.
+
+    Attributes
+    ----------
+    x, y : ndarray of float64 [n]
+        Pixel positions in the full image, 0-based; may lie outside it.
+    mag : ndarray of float64 [n]
+        Magnitudes.
+    """
+
+    x: np.ndarray
+    y: np.ndarray
+    mag: np.ndarray
+
+    @classmethod
+    def none(cls) -> BrightStars:
+        """Return an empty set of stars."""
+        return cls(np.empty(0), np.empty(0), np.empty(0))
+
+
+@dataclass(frozen=True)
+class DeepSky:
+    """Ellipses of extended objects of one catalogue in the pixels of one image.
+
+    Attributes
+    ----------
+    x, y : ndarray of float64 [n]
+        Centres in the full image, 0-based; may lie outside it.
+    a, b : ndarray of float64 [n]
+        Semi-axes [pixel].
+    theta : ndarray of float64 [n]
+        Angle of the major axis from +x to +y [rad].
+    kind : PixelFlag
+        `PixelFlag.MESSIER` or `PixelFlag.NGC`: which catalogue, and so which bit.
+    """
+
+    x: np.ndarray
+    y: np.ndarray
+    a: np.ndarray
+    b: np.ndarray
+    theta: np.ndarray
+    kind: PixelFlag
+
+
+def _near(ra: np.ndarray, dec: np.ndarray, reach: np.ndarray, wcs: Wcs, shape: tuple[int, int]) -> np.ndarray:
+    """Return the indices of objects that may reach the image; `reach` is in pixels.
+
+    The inverse of a distorted WCS diverges far from its image, so the first cut is on the sphere.
+    """
+    ny, nx = shape
+    ra0, dec0 = (v[0] for v in wcs.pixel_to_sky(np.array([(nx - 1) / 2]), np.array([(ny - 1) / 2])))
+    corners = wcs.corners(shape)
+    half_diagonal = angular_distance(corners[:, 0], corners[:, 1], ra0, dec0).max()
+    scale = wcs.pixel_scale((nx - 1) / 2, (ny - 1) / 2) / 3600.0
+    usable = np.isfinite(ra) & np.isfinite(dec) & np.isfinite(reach)
+    distance = angular_distance(ra, dec, ra0, dec0)
+    return np.flatnonzero(usable & (distance <= half_diagonal + (reach + SLACK) * scale))
+
+
+def _touches(x: np.ndarray, y: np.ndarray, reach: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """Return whether the circle of each object (radius `reach` [pixel]) meets the image rectangle."""
+    ny, nx = shape
+    dx = np.maximum(np.maximum(-0.5 - x, x - (nx - 0.5)), 0.0)
+    dy = np.maximum(np.maximum(-0.5 - y, y - (ny - 0.5)), 0.0)
+    return np.hypot(dx, dy) <= reach
+
+
+def place_stars(
+    ra: np.ndarray, dec: np.ndarray, mag: np.ndarray, reach: np.ndarray, wcs: Wcs, shape: tuple[int, int]
+) -> BrightStars:
+    """Bring a sky catalogue of stars into the pixels of one image.
+
+    Parameters
+    ----------
+    ra, dec : ndarray of float64 [n]
+        Positions [deg].
+    mag : ndarray of float64 [n]
+        Magnitudes; stars without one (NaN) are left out.
+    reach : ndarray of float64 [n]
+        How far the mask of each star extends [pixel] (`MaskParams.reach`); not finite: no mask.
+    wcs : Wcs
+        WCS of the full image.
+    shape : tuple of int
+        (ny, nx) of the full image.
+
+    Returns
+    -------
+    BrightStars
+        The stars whose mask can touch the image, in catalogue order, inside and outside the image.
+    """
+    ra, dec, mag = (np.asarray(v, float) for v in (ra, dec, mag))
+    near = _near(ra, dec, np.where(np.isfinite(mag), reach, np.nan), wcs, shape)
+    x, y = wcs.sky_to_pixel(ra[near], dec[near])
+    keep = _touches(x, y, reach[near], shape)
+    return BrightStars(x[keep], y[keep], mag[near][keep])
+
+
+def deep_sky_ellipses(
+    ra: np.ndarray,
+    dec: np.ndarray,
+    major: np.ndarray,
+    minor: np.ndarray,
+    angle: np.ndarray,
+    wcs: Wcs,
+    shape: tuple[int, int],
+    kind: PixelFlag,
+) -> DeepSky:
+    """Bring a catalogue of extended objects into the pixels of one image.
+
+    Parameters
+    ----------
+    ra, dec : ndarray of float64 [n]
+        Centres [deg].
+    major, minor : ndarray of float64 [n]
+        Semi-axes [arcsec].
+    angle : ndarray of float64 [n]
+        Position angle of the major axis, East of North [deg]; NaN where unknown: the object becomes a circle
+        with the semi-major axis.
+    wcs : Wcs
+        WCS of the full image.
+    shape : tuple of int
+        (ny, nx) of the full image.
+    kind : PixelFlag
+        Which catalogue.
+
+    Returns
+    -------
+    DeepSky
+        The objects whose bounding circle touches the image, in catalogue order.
+
+    Raises
+    ------
+    DataError
+        If `kind` is not one of the two catalogues that have a bit.
+    """
+    if kind not in (PixelFlag.MESSIER, PixelFlag.NGC):
+        raise DataError(f"deep-sky objects are MESSIER or NGC, not {kind!r}")
+    ra, dec, major, minor, angle = (np.asarray(v, float) for v in (ra, dec, major, minor, angle))
+    scale = wcs.pixel_scale((shape[1] - 1) / 2, (shape[0] - 1) / 2)
+    near = _near(ra, dec, major / scale, wcs, shape)
+    x, y = wcs.sky_to_pixel(ra[near], dec[near])
+    near = near[found := np.isfinite(x) & np.isfinite(y)]
+    x, y = x[found], y[found]
+    dudx, dudy, dvdx, dvdy = wcs.jacobian(x, y).T if len(x) else np.empty((4, 0))
+    det = dudx * dvdy - dudy * dvdx
+    pa = np.radians(angle[near])
+    u, v = -np.sin(pa), np.cos(pa)
+    theta = np.arctan2((dudx * v - dvdx * u) / det, (dvdy * u - dudy * v) / det)
+    round_ = ~np.isfinite(theta) | ~np.isfinite(minor[near])
+    a = major[near] / np.sqrt(np.abs(det))
+    b = np.where(round_, a, minor[near] / np.sqrt(np.abs(det)))
+    keep = _touches(x, y, np.maximum(a, b), shape)
+    return DeepSky(x[keep], y[keep], a[keep], b[keep], np.where(round_, 0.0, theta)[keep], kind)
