@@ -9,7 +9,7 @@ still knows single pixels) paints nothing.
 """
 
 from cython.parallel cimport prange, threadid
-from libc.math cimport ceil, fabs, floor
+from libc.math cimport ceil, fabs
 
 import numpy as np
 

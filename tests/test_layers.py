@@ -1,0 +1,152 @@
+"""The layer picture of docs/architecture.md, enforced: every import of every module is read from its source."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import shapempi
+
+PACKAGE = Path(shapempi.__file__).parent
+
+BOTTOM = {"errors", "flags", "kernels"}
+NOUNS = {"catalog", "ids", "image", "megacam", "params", "product", "psf", "vignet", "wcs"}
+GROUND = BOTTOM | NOUNS
+# survey knows which inputs a survey has; it sits below the stages that read them.
+SURVEY = {"survey", "io"} | GROUND
+BELOW_CONFIG = {"stages", "mpi", "sim", "report", "measure"} | SURVEY
+
+#: What the modules of a layer may import besides their own layer.
+MAY_IMPORT = {
+    "__main__": {"cli"},
+    "cli": {"run", "config"} | BELOW_CONFIG,
+    "run": {"config"} | BELOW_CONFIG,
+    "config": BELOW_CONFIG,
+    "stages": {"measure"} | SURVEY,
+    "mpi": {"errors"},
+    "survey": SURVEY,
+    "sim": {"io"} | GROUND,
+    "report": {"io"} | GROUND,
+    "measure": GROUND,
+    "io": GROUND,
+    **dict.fromkeys(NOUNS, GROUND),
+    **{module: frozenset() for module in BOTTOM},
+}
+
+#: Packages that only some modules may import, and why.
+RESERVED = {
+    "mpi4py": ({"shapempi.mpi.comm"}, "one module speaks MPI, everyone else gets a communicator"),
+    "matplotlib": ({"shapempi.report"}, "figures are made by reports only"),
+}
+
+#: What code that computes in memory has no use for.
+FILES = {"fitsio", "glob", "h5py", "io", "os", "pathlib", "shutil", "tempfile"}
+
+
+def name_of(path):
+    parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+TREES = {name_of(path): ast.parse(path.read_text(), path) for path in sorted(PACKAGE.rglob("*.py"))}
+COMPILED = {f"shapempi.kernels.{path.stem}" for path in PACKAGE.glob("kernels/*.pyi")}
+MODULES = set(TREES) | COMPILED
+
+
+def imported(node):
+    """The modules that one import statement names."""
+    if isinstance(node, ast.Import):
+        return [alias.name for alias in node.names]
+    assert node.level == 0, f"line {node.lineno}: imports are written out, not relative"
+    as_modules = [f"{node.module}.{alias.name}" for alias in node.names]
+    return [name if name in MODULES else node.module for name in as_modules]
+
+
+def imports(name):
+    for node in ast.walk(TREES[name]):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            for target in imported(node):
+                yield target, node.lineno
+
+
+def is_within(module, package):
+    return module == package or module.startswith(package + ".")
+
+
+def layer_of(module):
+    return module.split(".")[1]
+
+
+@pytest.mark.parametrize("name", sorted(set(TREES) - {"shapempi"}))
+def test_imports_only_go_down(name):
+    layer = layer_of(name)
+    assert layer in MAY_IMPORT, f"{name} is in no layer: give it one in this test and in docs/architecture.md"
+    allowed = MAY_IMPORT[layer] | ({layer} if layer != "kernels" else set())
+    for target, line in imports(name):
+        if is_within(target, "shapempi"):
+            assert target in MODULES, f"{name}:{line} imports {target}, which does not exist"
+            above = target != "shapempi" and layer_of(target) not in allowed
+            assert not above, f"{name}:{line} imports {target}; {layer} may import {', '.join(sorted(allowed))}"
+
+
+def test_the_package_itself_imports_nothing_of_ours():
+    assert [target for target, _ in imports("shapempi") if is_within(target, "shapempi")] == []
+
+
+@pytest.mark.parametrize("package", RESERVED)
+def test_some_packages_are_reserved(package):
+    users, why = RESERVED[package]
+    for name in TREES:
+        if not any(is_within(name, user) for user in users):
+            for target, line in imports(name):
+                assert not is_within(target, package), f"{name}:{line} imports {target}: {why}"
+
+
+def test_what_measures_sees_no_files():
+    for name in TREES:
+        if is_within(name, "shapempi.measure"):
+            for target, line in imports(name):
+                files = target.split(".")[0] in FILES or is_within(target, "astropy.io")
+                assert not files, f"{name}:{line} imports {target}; reading and writing belong to io"
+
+
+def test_our_modules_are_imported_at_the_top():
+    for name, tree in TREES.items():
+        for function in ast.walk(tree):
+            if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+                for node in ast.walk(function):
+                    if isinstance(node, ast.Import | ast.ImportFrom):
+                        ours = [target for target in imported(node) if is_within(target, "shapempi")]
+                        assert not ours, f"{name}:{node.lineno} imports {ours} inside a function"
+
+
+def test_no_module_imports_itself_through_others():
+    graph = {name: {t for t, _ in imports(name) if t in TREES and t not in ("shapempi", name)} for name in TREES}
+    finished, path = set(), []
+
+    def visit(name):
+        assert name not in path, " -> ".join([*path[path.index(name) :], name])
+        if name not in finished:
+            path.append(name)
+            for target in sorted(graph[name]):
+                visit(target)
+            path.pop()
+            finished.add(name)
+
+    for name in sorted(graph):
+        visit(name)
+
+
+@pytest.mark.parametrize("name", sorted(TREES))
+def test_a_module_is_about_one_noun_and_fits_in_the_head(name):
+    vague = {"utils", "util", "helpers", "helper", "common", "misc", "core", "manager", "managers", "tools"}
+    assert not vague & set(name.split("."))
+    last = max((node.end_lineno for node in ast.walk(TREES[name]) if hasattr(node, "end_lineno")), default=0)
+    assert last <= 500, f"{name} has {last} lines; 500 is the limit"
+
+
+def test_importing_the_command_line_starts_no_mpi():
+    code = "import sys, shapempi.cli; sys.exit('mpi4py.MPI' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
