@@ -174,9 +174,7 @@ def _ccd_cards(
 ) -> tuple[tuple[str, str | float], ...]:
     """Return the WCS cards of one CCD: TPV, with the sign of its orientation."""
     place = megacam.place(ccd)
-    west, north = place.centre(
-        (camera.ccd_height, camera.ccd_width), (camera.gap_x, camera.gap_y, camera.gap_y_outer)
-    )
+    west, north = place.centre((camera.ccd_height, camera.ccd_width), (camera.gap_x, camera.gap_y, camera.gap_y_outer))
     sign = -1.0 if place.upside_down else 1.0
     middle_x = camera.overscan_x + (camera.ccd_width + 1) / 2
     middle_y = (camera.ccd_height + 1) / 2
