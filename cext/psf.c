@@ -36,7 +36,7 @@ void psf_evaluate(const double *restrict coefficients, ptrdiff_t n_pixel, int de
 
 ptrdiff_t psf_scratch_size(ptrdiff_t mx, ptrdiff_t size)
 {
-    return mx + (mx + 2 * N_TAP) * size + 2 * size;
+    return 2 * mx + 3 * size + mx * size;
 }
 
 /* First index and normalised weights of the Lanczos interpolation at a real index of a row of n pixels.
@@ -76,6 +76,21 @@ static ptrdiff_t lanczos_taps(double position, ptrdiff_t n, double *restrict wei
     return (ptrdiff_t)whole - LANCZOS_A + 1;
 }
 
+/* out = sum of w[k] rows[first + k], for n_row rows of n numbers; `zeros` stands for the rows outside. */
+static inline void combine_rows(const double *rows, ptrdiff_t n_row, ptrdiff_t n, ptrdiff_t first, const double *w,
+                                const double *zeros, double *restrict out)
+{
+    const double *r[N_TAP];
+
+    /* A row of weight zero may hold NaN; it is left out like one that is not there. */
+    for (int k = 0; k < N_TAP; k++)
+        r[k] = (first + k < 0 || first + k >= n_row || w[k] == 0.0) ? zeros : rows + (first + k) * n;
+    const double *r0 = r[0], *r1 = r[1], *r2 = r[2], *r3 = r[3], *r4 = r[4], *r5 = r[5], *r6 = r[6], *r7 = r[7];
+    const double w0 = w[0], w1 = w[1], w2 = w[2], w3 = w[3], w4 = w[4], w5 = w[5], w6 = w[6], w7 = w[7];
+    for (ptrdiff_t i = 0; i < n; i++)
+        out[i] = w0 * r0[i] + w1 * r1[i] + w2 * r2[i] + w3 * r3[i] + w4 * r4[i] + w5 * r5[i] + w6 * r6[i] + w7 * r7[i];
+}
+
 /* Two passes, first along y and then along x.  What the first leaves is stored transposed, so that the innermost
  * loop of both runs along contiguous numbers. */
 CLONES
@@ -83,42 +98,27 @@ void psf_resample(const double *restrict model, ptrdiff_t my, ptrdiff_t mx, doub
                   ptrdiff_t size, double *restrict scratch, double *restrict stamp)
 {
     double *restrict row = scratch;
-    double *restrict turned = row + mx; /* [N_TAP + mx + N_TAP, size]; zeros at both ends: outside the model */
-    double *restrict column = turned + (mx + 2 * N_TAP) * size;
+    double *restrict column = row + mx;
     double *restrict sums = column + size;
+    double *restrict zeros = sums + size; /* as long as a row and as a column */
+    double *restrict turned = zeros + mx + size; /* [mx, size] */
     double weight[N_TAP], sum = 0.0, scale;
     const ptrdiff_t half = size / 2;
 
-    memset(turned, 0, (size_t)(N_TAP * size) * sizeof(double));
-    memset(turned + (N_TAP + mx) * size, 0, (size_t)(N_TAP * size) * sizeof(double));
+    memset(zeros, 0, (size_t)(mx + size) * sizeof(double));
     for (ptrdiff_t oy = 0; oy < size; oy++) {
         ptrdiff_t first =
             lanczos_taps(((double)(oy - half) - dy) / sampling + 0.5 * (double)(my - 1), my, weight);
-        memset(row, 0, (size_t)mx * sizeof(double));
-        for (int k = 0; k < N_TAP; k++) {
-            const double w = weight[k];
-            if (first + k < 0 || first + k >= my || w == 0.0)
-                continue;
-            for (ptrdiff_t ix = 0; ix < mx; ix++)
-                row[ix] += w * model[(first + k) * mx + ix];
-        }
+        combine_rows(model, my, mx, first, weight, zeros, row);
         for (ptrdiff_t ix = 0; ix < mx; ix++)
-            turned[(N_TAP + ix) * size + oy] = row[ix];
+            turned[ix * size + oy] = row[ix];
     }
 
     memset(sums, 0, (size_t)size * sizeof(double));
     for (ptrdiff_t ox = 0; ox < size; ox++) {
         ptrdiff_t first =
             lanczos_taps(((double)(ox - half) - dx) / sampling + 0.5 * (double)(mx - 1), mx, weight);
-        memset(column, 0, (size_t)size * sizeof(double));
-        for (int k = 0; k < N_TAP; k++) {
-            const double w = weight[k];
-            const double *restrict from = turned + (N_TAP + first + k) * size;
-            if (w == 0.0)
-                continue;
-            for (ptrdiff_t oy = 0; oy < size; oy++)
-                column[oy] += w * from[oy];
-        }
+        combine_rows(turned, mx, size, first, weight, zeros, column);
         for (ptrdiff_t oy = 0; oy < size; oy++) {
             sums[oy] += column[oy];
             stamp[oy * size + ox] = column[oy];
