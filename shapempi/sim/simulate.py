@@ -18,10 +18,10 @@ from shapempi.io.exposure import ExposurePaths, read_ccd
 from shapempi.sim.coadd import coadd
 from shapempi.sim.detector import Defect, Readout, read_out
 from shapempi.sim.draw import draw_ccd
+from shapempi.sim.headers import TILE_ZERO_POINT, ccd_cards, exposure_cards, tile_cards, tile_history
 from shapempi.sim.params import SimulationParams
 from shapempi.sim.plan import (
     DUMMY_SIZE,
-    CcdPlan,
     ExposurePlan,
     SurveyPlan,
     TilePlan,
@@ -37,9 +37,6 @@ __all__ = ["Comm", "Progress", "SurveySize", "expected_size", "simulate_survey"]
 
 #: Called as progress(done, total, what was done) by each rank for its own share.
 Progress = Callable[[int, int, str], None]
-
-#: Zero point of the tiles [mag].
-_TILE_ZERO_POINT = 30.0
 
 #: Bytes per pixel that compression leaves, measured: image, weight and flag of an exposure; image and weight of a tile.
 _EXPOSURE_BYTES = 0.95 + 0.05 + 0.05
@@ -116,43 +113,6 @@ def _refuse_to_overwrite(files: SurveyFiles, plan: SurveyPlan) -> None:
         )
 
 
-def _exposure_cards(exposure: ExposurePlan, params: SimulationParams) -> list[tuple]:
-    """Return the cards that all HDUs of an exposure share."""
-    return [
-        ("TELESCOP", "CFHT 3.6m", "Telescope that the simulation imitates"),
-        ("INSTRUME", "MegaPrime", "Instrument that the simulation imitates"),
-        ("DETECTOR", "MegaCam", ""),
-        ("ORIGIN", "shapempi", "Simulated image"),
-        ("OBJECT", "SIMULATION", ""),
-        ("EXPNUM", exposure.number, "Exposure number"),
-        ("FILTER", "r.MP9602", "Name of filter in position"),
-        ("EXPTIME", params.pointing.exposure_time, "Integration time (seconds)"),
-        ("MJD-OBS", exposure.mjd, "Modified Julian Date at start of observation"),
-        ("RA_DEG", exposure.ra, "Pointing in degrees"),
-        ("DEC_DEG", exposure.dec, "Pointing in degrees"),
-        ("PHOTZP", exposure.mag_zp, "Magnitude of one ADU"),
-        ("FSCALE", exposure.flux_scale, "Factor to the zero point 30"),
-    ]
-
-
-def _ccd_cards(ccd: CcdPlan, shape: tuple[int, int], params: SimulationParams) -> list[tuple]:
-    """Return the cards of one CCD."""
-    camera = params.camera
-    y0, y1, x0, x1 = datasec(camera) if ccd.active else (0, shape[0], 0, shape[1])
-    return [
-        *((name, value, "") for name, value in ccd.wcs_cards),
-        ("EXTVER", ccd.id.ccd + 1, "CCD number in the mosaic, from 1"),
-        ("IMAGEID", ccd.id.ccd, "CCD number in the mosaic"),
-        ("CCDSUM", "1 1", "Binning factors"),
-        ("DATASEC", f"[{x0 + 1}:{x1},{y0 + 1}:{y1}]", "Imaging area of the CCD in raw frame"),
-        ("GAIN", camera.gain, "Converting gain (e-/ADU)"),
-        ("RDNOISE", camera.read_noise, "Read noise (electrons)"),
-        ("SATURATE", camera.saturation, "Pixel saturation level (ADU)"),
-        ("SKYLEVEL", params.pointing.sky_level, "Sky that was subtracted (ADU)"),
-        ("ACTIVE", ccd.active, "CCD has simulated pixels"),
-    ]
-
-
 def _empty_readout() -> Readout:
     """Return the small image of a CCD that sees no tile."""
     shape = (DUMMY_SIZE, DUMMY_SIZE)
@@ -161,16 +121,16 @@ def _empty_readout() -> Readout:
 
 def _make_exposure(exposure: ExposurePlan, scene: np.ndarray, files: SurveyFiles, params: SimulationParams) -> None:
     """Draw and write one exposure, CCD by CCD."""
-    cards = _exposure_cards(exposure, params)
+    cards = exposure_cards(exposure, params)
     with new_fits(files.exposure(exposure.number), [*cards, ("NEXTEND", megacam.N_CCD, "Number of extensions")]) as out:
         for ccd in exposure.ccds:
             if ccd.active:
                 readout = read_out(draw_ccd(scene, exposure, ccd, params), ccd.id, params)
             else:
                 readout = _empty_readout()
-            ccd_cards = [*_ccd_cards(ccd, readout.data.shape, params), *cards]
+            cards_here = [*ccd_cards(ccd, readout.data.shape, params), *cards]
             for file, plane in zip(out, (readout.data, readout.weight, readout.flag), strict=True):
-                append_image(file, plane, ccd_cards, f"ccd{ccd.id.ccd:02d}")
+                append_image(file, plane, cards_here, f"ccd{ccd.id.ccd:02d}")
 
 
 def _read_inputs(tile: TilePlan, plan: SurveyPlan, files: SurveyFiles, params: SimulationParams) -> Iterator[Image]:
@@ -179,31 +139,15 @@ def _read_inputs(tile: TilePlan, plan: SurveyPlan, files: SurveyFiles, params: S
         paths = ExposurePaths(*files.exposure(exposure.number))
         for ccd in exposure.active_ccds:
             if tile.id in ccd.tiles:
-                yield read_ccd(paths, ccd.id.ccd, datasec(params.camera), survey_zero_point=_TILE_ZERO_POINT)
+                yield read_ccd(paths, ccd.id.ccd, datasec(params.camera), survey_zero_point=TILE_ZERO_POINT)
 
 
 def _make_tile(tile: TilePlan, plan: SurveyPlan, files: SurveyFiles, params: SimulationParams) -> None:
     """Coadd and write one tile."""
     image, weight = coadd(_read_inputs(tile, plan, files, params), tile.wcs, tile.size)
     exposures = plan.exposures_of(tile.id)
-    cards = [
-        ("ORIGIN", "shapempi", "Simulated image"),
-        ("OBJECT", "SIMULATION", ""),
-        ("FILTER", "r.MP9602", "Name of filter in position"),
-        ("EXPTIME", params.pointing.exposure_time * len(exposures), "Maximum equivalent exposure time (s)"),
-        ("MJD-OBS", exposures[0].mjd, "Modified Julian date at start"),
-        ("GAIN", sum(params.camera.gain / e.flux_scale for e in exposures), "Maximum equivalent gain (e-/ADU)"),
-        ("SATURATE", min(params.camera.saturation * e.flux_scale for e in exposures), "Saturation level (ADU)"),
-        ("COMBINET", "WEIGHTED", "How the exposures were combined"),
-        ("RESAMPT1", "LANCZOS3", "How the exposures were resampled"),
-        ("RESAMPT2", "LANCZOS3", "How the exposures were resampled"),
-        ("PHOTZP", _TILE_ZERO_POINT, "Magnitude of one ADU"),
-    ]
-    history = []
-    for exposure in exposures:
-        n_ccd = sum(tile.id in ccd.tiles for ccd in exposure.ccds)
-        history.append(f" input image {exposure_name(exposure.number)}.fits {n_ccd} extension(s)")
-    write_tile(files.tile(tile.id), image, weight, cards, [(n, v, "") for n, v in tile.wcs_cards], history)
+    wcs = [(name, value, "") for name, value in tile.wcs_cards]
+    write_tile(files.tile(tile.id), image, weight, tile_cards(exposures, params), wcs, tile_history(tile, exposures))
 
 
 def _exposure_table(plan: SurveyPlan) -> np.ndarray:
