@@ -17,7 +17,7 @@ from shapempi.measure.detection_table import DETECTION_COLUMNS, DETECTION_DTYPE,
 from shapempi.measure.extraction import extract_objects
 from shapempi.measure.isophote import IsoPixels, core_fwhm
 from shapempi.measure.photometry import measure_photometry, over_the_side
-from shapempi.measure.variance import noise_ratio, usable_pixels, variance_map
+from shapempi.measure.variance import UNUSABLE, noise_ratio, variance_map
 from shapempi.measure.windowed import EXTENT, measure_windowed, window_sigma
 from shapempi.params import Params, key
 from shapempi.wcs import Wcs
@@ -135,16 +135,13 @@ def detect(
         )
     data = np.ascontiguousarray(data, dtype=np.float32)
     weight = np.ascontiguousarray(weight, dtype=np.float32)
-    bad = usable_pixels(data, weight)
-    np.logical_not(bad, out=bad)
-    if bad.all():
+    ratio = noise_ratio(data, weight, params.rescale_box) if params.rescale_weights else 1.0
+    variance = variance_map(data, weight, ratio, out=weight if overwrite_weight else None)
+    if data.size == 0 or variance.min() >= UNUSABLE / 2:
         return Detections(np.empty(0, DETECTION_DTYPE), np.zeros(data.shape, np.int32), 1.0)
-    ratio = noise_ratio(data, weight, bad, params.rescale_box) if params.rescale_weights else 1.0
-    variance = variance_map(weight, bad, ratio, out=weight if overwrite_weight else None)
     objects, segmentation = extract_objects(
         data,
         variance,
-        bad,
         threshold=params.threshold,
         min_area=params.min_area,
         deblend_levels=params.deblend_levels,
@@ -162,7 +159,6 @@ def detect(
     photometry = measure_photometry(
         data,
         variance,
-        bad,
         segmentation,
         objects,
         gain=gain,
@@ -172,7 +168,7 @@ def detect(
         light_fraction=params.light_fraction,
     )
     sigma = window_sigma(photometry["radius"])
-    windowed = measure_windowed(data, variance, bad, segmentation, objects, sigma, gain)
+    windowed = measure_windowed(data, variance, segmentation, objects, sigma, gain)
     _fill_fluxes(table, photometry, windowed, mag_zp)
     pixels = IsoPixels.of(segmentation, len(objects))
     table["IMAFLAGS_ISO"] = pixels.bits(mask_plane)

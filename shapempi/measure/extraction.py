@@ -6,6 +6,7 @@ import numpy as np
 import sep
 
 from shapempi.errors import MeasurementError
+from shapempi.measure.variance import UNUSABLE
 
 __all__ = ["FILTER_KERNEL", "extract_objects"]
 
@@ -19,7 +20,6 @@ MAX_SUB_OBJECTS = 1 << 16
 def extract_objects(
     data: np.ndarray,
     variance: np.ndarray,
-    bad: np.ndarray,
     *,
     threshold: float,
     min_area: int,
@@ -37,9 +37,7 @@ def extract_objects(
     Parameters
     ----------
     data, variance : ndarray of float32 [y, x]
-        Background-subtracted image [ADU] and its variance [ADU^2].
-    bad : ndarray of bool [y, x]
-        Unusable pixels: nothing is detected there.
+        Background-subtracted image [ADU] and its variance [ADU^2]; nothing is detected where that is `UNUSABLE`.
     threshold : float
         Detection threshold in units of the rms of a pixel, applied to the filtered image.
     min_area : int
@@ -80,7 +78,8 @@ def extract_objects(
                     data,
                     threshold,
                     var=variance,
-                    mask=bad,
+                    mask=variance,
+                    maskthresh=UNUSABLE / 2,
                     gain=gain if gain > 0 else None,
                     minarea=min_area,
                     filter_kernel=FILTER_KERNEL,

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 __all__ = ["IsoPixels", "core_fwhm"]
+
+#: Pixels handled at a time, so that the double-precision temporaries stay small.
+BATCH_PIXELS = 1 << 18
 
 
 @dataclass(frozen=True)
@@ -15,7 +19,7 @@ class IsoPixels:
 
     Attributes
     ----------
-    index : ndarray of int64 [m]
+    index : ndarray of int32 or int64 [m]
         Flat pixel indices; increasing within an object.
     owner : ndarray of int32 [m]
         0-based index of the object; increasing.
@@ -32,19 +36,32 @@ class IsoPixels:
         """Collect the pixels of the objects 1 .. n of a segmentation map [int32, y, x]."""
         flat = segmentation.reshape(-1)
         index = np.flatnonzero(flat)
+        if flat.size <= np.iinfo(np.int32).max:
+            index = index.astype(np.int32)
         owner = flat[index] - 1
         order = np.argsort(owner, kind="stable")
-        owner = owner[order]
-        return cls(index[order], owner, np.searchsorted(owner, np.arange(n + 1)))
+        index, owner = index[order], owner[order]
+        return cls(index, owner, np.searchsorted(owner, np.arange(n + 1)))
+
+    def batches(self) -> Iterator[slice]:
+        """Yield consecutive objects with about `BATCH_PIXELS` pixels together."""
+        n, start = len(self.first) - 1, 0
+        while start < n:
+            stop = int(np.searchsorted(self.first, self.first[start] + BATCH_PIXELS, side="right")) - 1
+            stop = min(max(stop, start + 1), n)
+            yield slice(start, stop)
+            start = stop
 
     def bits(self, plane: np.ndarray) -> np.ndarray:
         """Return the OR [int32, n] of a plane of bits [integer, y, x] over the pixels of each object."""
-        n = len(self.first) - 1
-        result = np.zeros(n, dtype=np.int32)
-        filled = np.flatnonzero(np.diff(self.first) > 0)
-        if filled.size:
-            values = plane.reshape(-1)[self.index].astype(np.int32)
-            result[filled] = np.bitwise_or.reduceat(values, self.first[:-1][filled])
+        result = np.zeros(len(self.first) - 1, dtype=np.int32)
+        flat = plane.reshape(-1)
+        for rows in self.batches():
+            first = self.first[rows.start : rows.stop + 1]
+            filled = np.flatnonzero(np.diff(first) > 0)
+            if filled.size:
+                values = flat[self.index[first[0] : first[-1]]].astype(np.int32)
+                result[rows.start + filled] = np.bitwise_or.reduceat(values, first[filled] - first[0])
         return result
 
 
@@ -84,21 +101,38 @@ def core_fwhm(
     ndarray of float64 [n]
         Width [pixel]; 0 where fewer than two distances are left for the fit.
     """
-    n, width = len(x), data.shape[1]
-    value = data.reshape(-1)[pixels.index].astype(float)
-    keep = (value > np.maximum(peak / 5.0, threshold)[pixels.owner]) & (value < saturate[pixels.owner]) & (value > 0)
-    owner, index, value = pixels.owner[keep], pixels.index[keep], value[keep]
-    d2 = (index % width - x[owner]) ** 2 + (index // width - y[owner]) ** 2
+    fwhm = np.zeros(len(x))
+    for rows in pixels.batches():
+        fwhm[rows] = _core_fwhm(data, pixels, x, y, np.maximum(peak / 5.0, threshold), saturate, area, rows)
+    return fwhm
+
+
+def _core_fwhm(
+    data: np.ndarray,
+    pixels: IsoPixels,
+    x: np.ndarray,
+    y: np.ndarray,
+    low: np.ndarray,
+    high: np.ndarray,
+    area: np.ndarray,
+    rows: slice,
+) -> np.ndarray:
+    """Measure the widths of some consecutive objects, with pixels between low and high."""
+    n, width = rows.stop - rows.start, data.shape[1]
+    part = slice(pixels.first[rows.start], pixels.first[rows.stop])
+    owner, index = pixels.owner[part] - rows.start, pixels.index[part]
+    value = data.reshape(-1)[index].astype(float)
+    keep = (value > low[rows][owner]) & (value < high[rows][owner]) & (value > 0)
+    owner, index, value = owner[keep], index[keep], value[keep]
+    d2 = (index % width - x[rows][owner]) ** 2 + (index // width - y[rows][owner]) ** 2
     log, weight = np.log(value), value * value
-    s, s_d, s_l, s_dd, s_dl = (
-        np.bincount(owner, weights=weight * term, minlength=n)
-        for term in (np.ones_like(d2), d2, log, d2 * d2, log * d2)
-    )
+    terms = (np.ones_like(d2), d2, log, d2 * d2, log * d2)
+    s, s_d, s_l, s_dd, s_dl = (np.bincount(owner, weights=weight * term, minlength=n) for term in terms)
     # Normalise first: products of sums of squared fluxes lose digits and can overflow.
     with np.errstate(divide="ignore", invalid="ignore"):
         m_d, m_l = s_d / s, s_l / s
         spread = s_dd / s - m_d * m_d
         slope = -(s_dl / s - m_d * m_l) / spread
-        fwhm = 2.0 * np.sqrt(np.log(2.0) / np.maximum(slope, 1.0 / (13.0 * area)))
+        fwhm = 2.0 * np.sqrt(np.log(2.0) / np.maximum(slope, 1.0 / (13.0 * area[rows])))
         fwhm -= 1.0 / (4.0 * fwhm)
     return np.where((s > 0) & (spread > 1e-12) & np.isfinite(fwhm), np.maximum(fwhm, 0.0), 0.0)

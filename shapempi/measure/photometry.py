@@ -8,6 +8,7 @@ import sep
 from shapempi.kernels import _vignet
 from shapempi.measure.detection_table import SexFlag
 from shapempi.measure.stamp_group import stamp_groups
+from shapempi.measure.variance import UNUSABLE
 
 __all__ = ["PHOTOMETRY_DTYPE", "measure_photometry", "over_the_side"]
 
@@ -32,26 +33,26 @@ def over_the_side(
 
 
 def _crowded(
-    bad: np.ndarray, segmentation: np.ndarray, objects: np.ndarray, kron: np.ndarray, rows: np.ndarray
+    variance: np.ndarray, segmentation: np.ndarray, objects: np.ndarray, kron: np.ndarray, rows: np.ndarray
 ) -> np.ndarray:
     """Return whether [bool, len(rows)] the Kron ellipse, or the one it was measured in, is crowded."""
     crowded = np.zeros(len(rows), dtype=bool)
     chosen, factor = objects[rows], kron[rows]
     for half, group in stamp_groups(np.maximum(factor, KRON_EXTENT) * chosen["a"] + 1.0):
         part = chosen[group]
-        (unusable, segment), _, offset, _, _ = _vignet.cut(
-            [bad.view(np.uint8), segmentation],
+        (noise, segment), _, offset, _, _ = _vignet.cut(
+            [variance, segmentation],
             np.ascontiguousarray(part["x"]),
             np.ascontiguousarray(part["y"]),
             2 * half + 1,
-            fill=[0, -1],
+            fill=[0.0, -1],
         )
         grid = np.arange(-half, half + 1, dtype=float)
         dx, dy = (grid - offset[:, :1])[:, None, :], (grid - offset[:, 1:])[:, :, None]
         cxx, cyy, cxy = (part[name][:, None, None] for name in ("cxx", "cyy", "cxy"))
         r2 = cxx * dx * dx + cyy * dy * dy + cxy * dx * dy
         own = (rows[group] + 1)[:, None, None]
-        foreign = (unusable != 0) | ((segment > 0) & (segment != own))
+        foreign = (noise > UNUSABLE / 2) | ((segment > 0) & (segment != own))
         for extent in (np.full(len(group), KRON_EXTENT), factor[group]):
             inside = (r2 <= (extent * extent)[:, None, None]) & (segment >= 0)
             total = np.count_nonzero(inside, axis=(1, 2))
@@ -62,7 +63,6 @@ def _crowded(
 def measure_photometry(
     data: np.ndarray,
     variance: np.ndarray,
-    bad: np.ndarray,
     segmentation: np.ndarray,
     objects: np.ndarray,
     *,
@@ -77,9 +77,7 @@ def measure_photometry(
     Parameters
     ----------
     data, variance : ndarray of float32 [y, x]
-        Background-subtracted image [ADU] and its variance [ADU^2].
-    bad : ndarray of bool [y, x]
-        Unusable pixels.
+        Background-subtracted image [ADU] and its variance [ADU^2], `UNUSABLE` for pixels to leave out.
     segmentation : ndarray of int32 [y, x]
         Number of the object that owns a pixel; row i of `objects` has number i + 1.
     objects : structured ndarray [n]
@@ -102,7 +100,7 @@ def measure_photometry(
     x, y, a, b = (np.ascontiguousarray(objects[name]) for name in ("x", "y", "a", "b"))
     theta = np.clip(objects["theta"], -np.pi / 2, np.pi / 2)
     number = np.arange(1, len(objects) + 1, dtype=np.int32)
-    pixels = {"mask": bad, "segmap": segmentation, "seg_id": number}
+    pixels = {"mask": variance, "maskthresh": UNUSABLE / 2, "segmap": segmentation, "seg_id": number}
     noise = {"var": variance, "gain": gain if gain > 0 else None}
     r1, kron_flags = sep.kron_radius(data, x, y, a, b, theta, KRON_EXTENT, **pixels)
     kron = np.fmax(kron_factor * r1, kron_min)
@@ -121,6 +119,6 @@ def measure_photometry(
     reach_x, reach_y = (np.maximum(extent * np.sqrt(objects[name]), circle) for name in ("x2", "y2"))
     result["flags"] = SexFlag.APERTURE * over_the_side(x, y, reach_x, reach_y, data.shape)
     touched = np.flatnonzero((either & (sep.APER_HASMASKED | sep.APER_ALLMASKED)) != 0)
-    crowded = touched[_crowded(bad, segmentation, objects, kron, touched)]
+    crowded = touched[_crowded(variance, segmentation, objects, kron, touched)]
     result["flags"][crowded] |= SexFlag.CROWDED
     return result

@@ -1,42 +1,46 @@
-"""The variance map of a detection: the weight map brought to the noise that the image really has."""
+"""The variance map of a detection: the weight map brought to the noise that the image really has.
+
+Unusable pixels are part of the map, as a variance of `UNUSABLE`: a tile has no memory to spare for a plane of its own.
+"""
 
 from __future__ import annotations
 
 import numpy as np
 import sep
 
-__all__ = ["noise_ratio", "usable_pixels", "variance_map"]
+__all__ = ["UNUSABLE", "noise_ratio", "variance_map"]
 
+#: Variance [ADU^2] of pixels that take no part; half of it is the limit from which a pixel is unusable.
+UNUSABLE = 1e30
 #: Rows handled at a time, a multiple of every sensible box size, so that temporaries stay small on a tile.
 ROWS = 1024
 #: Weights are sampled every so many pixels when the median of a box is taken.
 SAMPLE = 4
 
 
-def usable_pixels(data: np.ndarray, weight: np.ndarray) -> np.ndarray:
+def _usable(data: np.ndarray, weight: np.ndarray) -> np.ndarray:
     """Return where [bool, y, x] the weight is positive and finite and the value is finite."""
-    usable = np.isfinite(data)
-    usable &= weight > 0
-    usable &= np.isfinite(weight)
-    return usable
+    return np.isfinite(data) & (weight > 0) & np.isfinite(weight)
 
 
-def _box_ratios(data: np.ndarray, weight: np.ndarray, bad: np.ndarray, box: int) -> np.ndarray:
-    """Return sigma * sqrt(weight) of the boxes of one strip that have enough good pixels."""
-    estimate = sep.Background(data, mask=bad, bw=box, bh=box, fw=1, fh=1)
+def _box_ratios(data: np.ndarray, weight: np.ndarray, box: int) -> np.ndarray:
+    """Return sigma * sqrt(weight) of the boxes of one strip that have enough usable pixels."""
+    usable = _usable(data, weight)
+    estimate = sep.Background(data, mask=~usable, bw=box, bh=box, fw=1, fh=1)
     n_y, n_x = (n // box for n in data.shape)
     if n_y * n_x == 0:
-        sigma, sampled, good = np.array([estimate.globalrms]), weight.reshape(1, -1), ~bad.reshape(1, -1)
+        sigma, sampled, good = np.array([estimate.globalrms]), weight.reshape(1, -1), usable.reshape(1, -1)
     else:
         centre = slice(box // 2, None, box)
         sigma = estimate.rms(dtype=np.float32)[centre, centre][:n_y, :n_x].ravel()
-        strips = []
-        for plane in (weight, ~bad):
-            part = plane[: n_y * box : SAMPLE, : n_x * box : SAMPLE]
-            side = part.shape[0] // n_y
-            part = part[: n_y * side, : n_x * side].reshape(n_y, side, n_x, side)
-            strips.append(part.transpose(0, 2, 1, 3).reshape(n_y * n_x, side * side))
-        sampled, good = strips
+        side = box // SAMPLE
+        sampled, good = (
+            plane[: n_y * box : SAMPLE, : n_x * box : SAMPLE]
+            .reshape(n_y, side, n_x, side)
+            .transpose(0, 2, 1, 3)
+            .reshape(n_y * n_x, side * side)
+            for plane in (weight, usable)
+        )
     full = 2 * np.count_nonzero(good, axis=1) > good.shape[1]
     if not full.any():
         return np.empty(0)
@@ -45,7 +49,7 @@ def _box_ratios(data: np.ndarray, weight: np.ndarray, bad: np.ndarray, box: int)
     return ratio[np.isfinite(ratio) & (ratio > 0)]
 
 
-def noise_ratio(data: np.ndarray, weight: np.ndarray, bad: np.ndarray, box: int) -> float:
+def noise_ratio(data: np.ndarray, weight: np.ndarray, box: int) -> float:
     """Measure how much noisier the sky is than the weight map says (SExtractor's RESCALE_WEIGHTS).
 
     Parameters
@@ -54,8 +58,6 @@ def noise_ratio(data: np.ndarray, weight: np.ndarray, bad: np.ndarray, box: int)
         Background-subtracted image [ADU].
     weight : ndarray of float32 [y, x]
         Inverse variance up to a factor.
-    bad : ndarray of bool [y, x]
-        Pixels to leave out.
     box : int
         Side of the boxes [pixel]; at most 1024 and a multiple of 4.
 
@@ -66,13 +68,31 @@ def noise_ratio(data: np.ndarray, weight: np.ndarray, bad: np.ndarray, box: int)
     """
     step = ROWS // box * box
     strips = [slice(y, y + step) for y in range(0, data.shape[0], step)]
-    ratios = np.concatenate([_box_ratios(data[rows], weight[rows], bad[rows], box) for rows in strips] or [np.empty(0)])
+    ratios = np.concatenate([_box_ratios(data[rows], weight[rows], box) for rows in strips] or [np.empty(0)])
     return float(np.median(ratios)) if ratios.size else 1.0
 
 
-def variance_map(weight: np.ndarray, bad: np.ndarray, ratio: float, out: np.ndarray | None = None) -> np.ndarray:
-    """Return ratio^2 / weight [float32, y, x], and 1 where `bad`, in `out` (which may be `weight`) if given."""
+def variance_map(data: np.ndarray, weight: np.ndarray, ratio: float, out: np.ndarray | None = None) -> np.ndarray:
+    """Make the variance map of an image.
+
+    Parameters
+    ----------
+    data, weight : ndarray of float32 [y, x]
+        Image [ADU] and its inverse variance.
+    ratio : float
+        Factor on the rms that the weight says.
+    out : ndarray of float32 [y, x], optional
+        Where to store the result; may be `weight`.
+
+    Returns
+    -------
+    ndarray of float32 [y, x]
+        ratio^2 / weight [ADU^2]; `UNUSABLE` where weight or value are unusable.
+    """
     variance = np.empty(weight.shape, np.float32) if out is None else out
-    np.divide(np.float32(ratio * ratio), weight, out=variance, where=~bad)
-    variance[bad] = 1.0
+    for y in range(0, len(data), ROWS):
+        rows = slice(y, y + ROWS)
+        usable = _usable(data[rows], weight[rows])
+        np.divide(np.float32(ratio * ratio), weight[rows], out=variance[rows], where=usable)
+        variance[rows][~usable] = UNUSABLE
     return variance

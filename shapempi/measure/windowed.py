@@ -13,6 +13,7 @@ import numpy as np
 
 from shapempi.kernels import _vignet
 from shapempi.measure.stamp_group import stamp_groups
+from shapempi.measure.variance import UNUSABLE
 
 __all__ = ["EXTENT", "WINDOWED_DTYPE", "WindowedFlag", "measure_windowed", "window_sigma"]
 
@@ -83,10 +84,8 @@ def _cut(
 ) -> _Stamps:
     """Cut the stamps of one group and correct their invalid pixels."""
     # One pixel more on each side: the pixel opposite a corner can lie one further out.
-    (value, variance, bad, segment), _, offset, _, _ = _vignet.cut(
-        list(planes), x, y, 2 * half + 3, fill=[0.0, 0.0, 1, 0]
-    )
-    invalid = (bad != 0) | ((segment != 0) & (segment != number[:, None, None]))
+    (value, variance, segment), _, offset, _, _ = _vignet.cut(list(planes), x, y, 2 * half + 3, fill=[0.0, UNUSABLE, 0])
+    invalid = (variance > UNUSABLE / 2) | ((segment != 0) & (segment != number[:, None, None]))
     dx, dy = np.ascontiguousarray(offset[:, 0]), np.ascontiguousarray(offset[:, 1])
     corrected = [_mirror_in(plane, invalid, dx, dy)[:, 1:-1, 1:-1] for plane in (value, variance)]
     return _Stamps(corrected[0], corrected[1], dx, dy, sigma, np.arange(-half, half + 1, dtype=float))
@@ -165,7 +164,6 @@ def _sums(plane: np.ndarray, ux: np.ndarray, uy: np.ndarray) -> tuple[np.ndarray
 def measure_windowed(
     data: np.ndarray,
     variance: np.ndarray,
-    bad: np.ndarray,
     segmentation: np.ndarray,
     objects: np.ndarray,
     sigma: np.ndarray,
@@ -176,9 +174,7 @@ def measure_windowed(
     Parameters
     ----------
     data, variance : ndarray of float32 [y, x]
-        Background-subtracted image [ADU] and its variance [ADU^2].
-    bad : ndarray of bool [y, x]
-        Unusable pixels.
+        Background-subtracted image [ADU] and its variance [ADU^2], `UNUSABLE` for pixels to replace.
     segmentation : ndarray of int32 [y, x]
         Number of the object that owns a pixel, 0 for none; row i of `objects` has number i + 1.
     objects : structured ndarray [n]
@@ -194,7 +190,7 @@ def measure_windowed(
         Where a flag is set, position, moments and their errors are the isophotal ones.
     """
     result = np.zeros(len(objects), WINDOWED_DTYPE)
-    planes = (data, variance, bad.view(np.uint8), segmentation)
+    planes = (data, variance, segmentation)
     for half, rows in stamp_groups(EXTENT * sigma + 1.0 + WANDER):
         x, y = np.ascontiguousarray(objects["x"][rows]), np.ascontiguousarray(objects["y"][rows])
         stamps = _cut(planes, (rows + 1).astype(np.int32), x, y, sigma[rows], half)
