@@ -21,8 +21,9 @@ BELOW_CONFIG = {"stages", "mpi", "sim", "report", "measure"} | SURVEY
 #: What the modules of a layer may import besides their own layer.
 MAY_IMPORT = {
     "__main__": {"cli"},
-    "cli": {"run", "config"} | BELOW_CONFIG,
-    "run": {"config"} | BELOW_CONFIG,
+    "cli": {"run", "units", "config"} | BELOW_CONFIG,
+    "run": {"units", "config"} | BELOW_CONFIG,
+    "units": {"mpi"} | SURVEY,  # part of run: makes the units that mpi gives out from the plan that survey makes
     "config": BELOW_CONFIG,
     "stages": {"measure"} | SURVEY,
     "mpi": {"errors"},
