@@ -18,16 +18,15 @@ from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
 from shapempi.errors import ConfigError
-from shapempi.measure.background import BackgroundParams
-from shapempi.measure.detect import DetectionParams
-from shapempi.measure.mask import MaskParams
-from shapempi.measure.psf_fit import PsfAcceptanceParams, PsfFitParams
+from shapempi.measure.psf_fit import PsfFitParams
 from shapempi.measure.shapes import ShapeParams
 from shapempi.measure.spread import SpreadParams
 from shapempi.measure.stars import StarParams
 from shapempi.measure.vignets import VignetParams
 from shapempi.params import REQUIRED, Params, key
 from shapempi.sim.params import SimulationParams
+from shapempi.stages.ccd import ExposureParams
+from shapempi.stages.tile import TileParams
 from shapempi.survey.inputs import InputParams
 
 __all__ = ["Config", "commented_toml", "keys", "load", "reference"]
@@ -48,33 +47,6 @@ class RunParams(Params):
     progress_interval: float = key(60.0, "Time between two progress lines in a batch log.", unit="s", gt=0)
 
 
-class ExposureParams(Params):
-    """Steps on the CCDs of the exposures."""
-
-    mask: MaskParams = MaskParams()
-    background: BackgroundParams = BackgroundParams()
-    detection: DetectionParams = DetectionParams()
-
-
-class TileMaskParams(MaskParams):
-    """Mask of a tile: a coadd has no bad border."""
-
-    border_width: int = key(0, "Width of the border that is flagged, 0 for none.", unit="pixel", ge=0)
-
-
-class TileDetectionParams(DetectionParams):
-    """Detection on a tile: deeper deblending than on an exposure."""
-
-    deblend_mincont: float = key(0.0005, "Smallest fraction of flux that makes a branch an object.", ge=0, le=1)
-
-
-class TileParams(Params):
-    """Steps on the tiles."""
-
-    mask: TileMaskParams = TileMaskParams()
-    detection: TileDetectionParams = TileDetectionParams()
-
-
 class Config(Params):
     """Everything that a run needs to know."""
 
@@ -85,7 +57,6 @@ class Config(Params):
     tile: TileParams = TileParams()
     stars: StarParams = StarParams()
     psf: PsfFitParams = PsfFitParams()
-    psf_acceptance: PsfAcceptanceParams = PsfAcceptanceParams()
     vignet: VignetParams = VignetParams()
     spread: SpreadParams = SpreadParams()
     shapes: ShapeParams = ShapeParams()

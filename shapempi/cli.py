@@ -1,0 +1,121 @@
+"""The command line: verbs, their options, and the exit codes."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from shapempi import __version__
+from shapempi.errors import ConfigError, MissingInputError, ShapempiError
+
+__all__ = ["main"]
+
+EXIT_CODES = """exit codes:
+  0  complete
+  1  some units failed; each is named with its reason, everything else is done
+  2  wrong configuration or command line
+  3  missing input; each file is named, everything that does not need it is done
+  4  internal error
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one verb of the command line.
+
+    Parameters
+    ----------
+    arguments : sequence of str, optional
+        The command line without the program's name; `sys.argv` by default.
+
+    Returns
+    -------
+    int
+        The exit code.
+    """
+    options = _parser().parse_args(arguments)
+    # One thread per rank unless the user says otherwise: libraries that start their own would fight over the cores.
+    for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ.setdefault(variable, "1")
+    logging.basicConfig(level=logging.WARNING, format="shapempi: %(message)s", stream=sys.stderr)
+    try:
+        return int(options.verb(options))
+    except ConfigError as error:
+        return _complain(error, 2)
+    except MissingInputError as error:
+        return _complain(error, 3)
+    except ShapempiError as error:
+        return _complain(error, 4)
+    except BrokenPipeError:
+        # The reader of our output (`| head`) has left; what was asked for was done.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _complain(error: Exception, code: int) -> int:
+    """Print an error as lines that begin with the program's name; return the exit code."""
+    for line in str(error).splitlines():
+        print(f"shapempi: {line}", file=sys.stderr)
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    """Declare verbs and options."""
+    parser = argparse.ArgumentParser(
+        prog="shapempi",
+        description="From calibrated survey images to weak-lensing shear catalogues in one mpirun.",
+        epilog=EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"shapempi {__version__}")
+    verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
+
+    verb = verbs.add_parser("simulate", help="make a survey with known truth (also under mpirun)")
+    verb.add_argument("config", type=Path, metavar="CONFIG", help="TOML file with a table [simulation]")
+    verb.add_argument("--folder", type=Path, help="where to write; by default the folder above the exposures")
+    verb.add_argument("--overwrite", action="store_true", help="replace files that are already there")
+    verb.set_defaults(verb=_simulate)
+
+    verb = verbs.add_parser("plan", help="list units and missing inputs; starts nothing")
+    verb.add_argument("config", type=Path, metavar="CONFIG", help="TOML file")
+    verb.add_argument("--units", action="store_true", help="name every unit")
+    verb.set_defaults(verb=_plan)
+
+    verb = verbs.add_parser("run", help="the main job (mpirun -n N shapempi run CONFIG); the same command resumes")
+    verb.add_argument("config", type=Path, metavar="CONFIG", help="TOML file")
+    verb.set_defaults(verb=_run)
+
+    verb = verbs.add_parser("status", help="how far a run is; works while it runs")
+    verb.add_argument("run", type=Path, metavar="RUN", help="run folder")
+    verb.add_argument("--exit-code", action="store_true", help="exit with the run's verdict instead of 0")
+    verb.set_defaults(verb=_status)
+
+    verb = verbs.add_parser("gather", help="merge the part files of a run to one catalogue")
+    verb.add_argument("run", type=Path, metavar="RUN", help="run folder")
+    verb.add_argument("--output", type=Path, help="catalogue to write (RUN/catalogue.h5)")
+    verb.add_argument("--overwrite", action="store_true", help="replace a catalogue that is already there")
+    verb.set_defaults(verb=_gather)
+
+    verb = verbs.add_parser("report", help="summary, figures, and the comparison with the truth if there is one")
+    verb.add_argument("run", type=Path, metavar="RUN", help="run folder")
+    verb.add_argument("--truth", type=Path, help="truth table of a simulation")
+    verb.set_defaults(verb=_report)
+
+    verb = verbs.add_parser("export", help="write the catalogue in another form")
+    verb.add_argument("run", type=Path, metavar="RUN", help="run folder")
+    verb.add_argument("--format", choices=["fits"], default="fits", help="file format")
+    verb.add_argument("--grammar", choices=["native", "legacy", "v2"], default="native", help="column names")
+    verb.add_argument("--output", type=Path, help="file to write (RUN/catalogue.fits)")
+    verb.add_argument("--overwrite", action="store_true", help="replace a file that is already there")
+    verb.set_defaults(verb=_export)
+
+    verb = verbs.add_parser("config", help="check a configuration, or print the reference of all keys")
+    verb.add_argument("config", type=Path, metavar="CONFIG", nargs="?", help="TOML file to check")
+    verb.add_argument("--reference", action="store_true", help="print every key with type, default, unit and range")
+    verb.add_argument("--columns", action="store_true", help="print every column of the catalogue")
+    verb.add_argument("--template", action="store_true", help="print a complete configuration with comments")
+    verb.set_defaults(verb=_config)
+    return parser

@@ -1,0 +1,176 @@
+"""The unit of one tile: mask, detection of all sources, epochs of every object, blocks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from shapempi.ids import CcdId, TileId
+from shapempi.measure.blocks import partition
+from shapempi.measure.detect import DetectionParams, detect
+from shapempi.measure.epochs import find_epochs
+from shapempi.measure.mask import MaskParams, bright_stars, make_mask
+from shapempi.params import Params, key
+from shapempi.product import Location, Product
+from shapempi.stages.base import ProductReader, Watch
+from shapempi.survey.inputs import SurveyInputs
+from shapempi.wcs import Wcs
+
+__all__ = ["BLOCK_CCD_DTYPE", "BLOCK_DTYPE", "TileDetectionParams", "TileMaskParams", "TileParams", "TileStage"]
+
+#: One row per block: its index, where its objects start in `block_objects`, how many there are, and their epochs.
+BLOCK_DTYPE = np.dtype([("index", "i4"), ("first", "i8"), ("n_object", "i8"), ("n_epoch", "i8")])
+
+#: One row per block and CCD that sees an object of the block.
+BLOCK_CCD_DTYPE = np.dtype([("index", "i4"), ("exposure", "i4"), ("ccd", "i2")])
+
+
+class TileMaskParams(MaskParams):
+    """Mask of a tile: as on exposures, but a coadd has no bad border."""
+
+    border_width: int = key(
+        0, "Rows and columns flagged along each side of the part with sky; 0 flags none.", unit="pixel", ge=0
+    )
+
+
+class TileDetectionParams(DetectionParams):
+    """Detection on a tile: as on exposures, with deeper deblending."""
+
+    deblend_contrast: float = key(0.0005, "Smallest share of the flux that makes a branch an object.", ge=0, le=1)
+
+
+class TileParams(Params):
+    """Mask and detection on the tiles."""
+
+    mask: TileMaskParams = TileMaskParams()
+    detection: TileDetectionParams = TileDetectionParams()
+
+
+@dataclass(frozen=True)
+class TileStage:
+    """Turns one tile into its product: objects, their epochs, the segmentation, and the blocks of work.
+
+    Attributes
+    ----------
+    inputs : SurveyInputs
+        Where the files are.
+    reader : ProductReader
+        Reads the CCDs' products.
+    bright_stars : ndarray
+        The survey's bright-star catalogue: structured array with ra, dec [deg] and mag.
+    tile : TileParams
+        The settings of the steps.
+    block_size : int
+        Largest number of objects in a block.
+    """
+
+    inputs: SurveyInputs
+    reader: ProductReader
+    bright_stars: np.ndarray
+    tile: TileParams
+    block_size: int
+
+    def process(self, payload: Mapping[str, Any], inputs: Mapping[str, Location], watch: Watch) -> tuple[Product, int]:
+        """Do one tile; see `Stage.process`.
+
+        Raises
+        ------
+        DataError, MissingInputError
+            If a file of the tile cannot be used.
+        """
+        tile = TileId.parse(str(payload["tile"]))
+        with watch("read"):
+            image, _ = self.inputs.read_tile(tile)
+        with watch("mask"):
+            sky = self.bright_stars
+            bright = bright_stars(sky["ra"], sky["dec"], sky["mag"], image.wcs, image.full_shape, self.tile.mask)
+            mask = make_mask(image, bright, self.tile.mask, upside_down=False)
+        with watch("detect"):
+            detections = detect(
+                image.data,
+                image.weight,
+                mask.plane,
+                image.wcs,
+                gain=image.gain,
+                saturate=image.saturate,
+                mag_zp=self.inputs.params.mag_zp,
+                params=self.tile.detection,
+                overwrite_weight=True,
+            )
+        table = detections.table
+        with watch("epochs"):
+            ccds = [CcdId(int(e), int(c)) for e, c in payload["ccds"]]
+            geometry = [(ccd, *self._geometry(ccd, inputs.get(ccd.uid))) for ccd in ccds]
+            epochs = find_epochs(table["XWIN_WORLD"], table["YWIN_WORLD"], geometry)
+        with watch("blocks"):
+            blocks, order, block_ccds = make_blocks(table, epochs, self.block_size)
+        attrs: dict[str, str | int | float | bool] = {
+            "header": image.header,
+            "ny": image.full_shape[0],
+            "nx": image.full_shape[1],
+            "n_object": len(table),
+            "n_block": len(blocks),
+            "missing_ratio": float(mask.missing_ratio),
+        }
+        attrs |= {f"masked_{name.lower()}": float(part) for name, part in mask.fractions.items()}
+        arrays = {
+            "objects": table,
+            "epochs": epochs,
+            "segmentation": detections.segmentation,
+            "blocks": blocks,
+            "block_objects": order,
+            "block_ccds": block_ccds,
+        }
+        return Product(arrays, attrs), len(table)
+
+    def _geometry(self, ccd: CcdId, location: Location | None) -> tuple[Wcs, tuple[int, int, int, int]]:
+        """Return WCS and valid box of a CCD, from its product or, if that failed, from its file."""
+        if location is None:
+            footprint = self.inputs.footprint(ccd)
+            return footprint.wcs, footprint.valid_box
+        attrs = self.reader.read(location, names=()).attrs
+        box = tuple(int(attrs[f"valid_{side}"]) for side in ("y0", "y1", "x0", "x1"))
+        return Wcs(str(attrs["header"]), str(attrs["path"])), box
+
+
+def make_blocks(
+    table: np.ndarray, epochs: np.ndarray, block_size: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Split the objects of a tile into compact blocks.
+
+    Parameters
+    ----------
+    table : ndarray
+        Detections of the tile, [n_object].
+    epochs : ndarray
+        `EpochTable` rows: object (index into `table`), exposure, ccd.
+    block_size : int
+        Largest number of objects in a block.
+
+    Returns
+    -------
+    blocks : ndarray of BLOCK_DTYPE [n_block]
+        One row per block.
+    order : ndarray of int64 [n_object]
+        Indices into `table`, block after block, ascending inside a block.
+    block_ccds : ndarray of BLOCK_CCD_DTYPE
+        The CCDs that see objects of each block, sorted.
+    """
+    parts = [np.sort(part) for part in partition(table["X_IMAGE"], table["Y_IMAGE"], block_size)]
+    blocks = np.zeros(len(parts), dtype=BLOCK_DTYPE)
+    owner = np.zeros(len(table), dtype=np.int32)
+    for index, part in enumerate(parts):
+        owner[part] = index
+    sizes = np.array([len(part) for part in parts], dtype=np.int64)
+    blocks["index"] = np.arange(len(parts))
+    blocks["n_object"] = sizes
+    blocks["first"] = np.cumsum(sizes) - sizes
+    of_epoch = owner[epochs["object"]]
+    blocks["n_epoch"] = np.bincount(of_epoch, minlength=len(parts))
+    pairs = np.zeros(len(epochs), dtype=BLOCK_CCD_DTYPE)
+    pairs["index"], pairs["exposure"], pairs["ccd"] = of_epoch, epochs["exposure"], epochs["ccd"]
+    order = np.concatenate(parts) if parts else np.zeros(0, dtype=np.int64)
+    return blocks, order.astype(np.int64), np.unique(pairs)
