@@ -53,7 +53,7 @@ def fill_polygons(int[:, :] plane, const double[:, :] vertices, const long long[
         raise ValueError(f"vertices must have two columns (x, y), not {vertices.shape[1]}")
     if n_polygon < 0 or first[0] < 0 or first[n_polygon] > vertices.shape[0]:
         raise ValueError(f"first must have n_polygon + 1 elements from 0 up to at most {vertices.shape[0]}")
-    if np.any(np.less(first[1:], first[:-1])):
+    if np.any(np.less(first[1:], first[:n_polygon])):
         raise ValueError("first must not decrease")
     rows = np.empty((n_polygon, 2))
     cdef double[:, ::1] extent = rows

@@ -216,7 +216,10 @@ def test_empty_batches_and_empty_planes_are_no_work(polygons, ellipses):
         _mask.fill_border(empty(shape), 2, 1)
 
 
-@pytest.mark.parametrize("first", [[0, 4], [-1, 3], [2, 1], [0, 3, 2], [0, 1 << 40, 3], [0, -(1 << 40), 3], [5, -(1 << 63), 1 - (1 << 63)], []])
+@pytest.mark.parametrize(
+    "first",
+    [[0, 4], [-1, 3], [2, 1], [0, 3, 2], [0, 1 << 40, 3], [0, -(1 << 40), 3], [5, -(1 << 63), 1 - (1 << 63)], []],
+)
 def test_polygons_that_lead_out_of_their_vertices_are_refused(first):
     with pytest.raises(ValueError):
         _mask.fill_polygons(empty(), np.zeros((3, 2)), np.array(first, np.int64), 1)
