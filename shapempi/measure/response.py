@@ -205,7 +205,8 @@ class ResponseSum:
         if not np.isfinite(R).all() or np.linalg.det(R) == 0:
             return np.full(2, np.nan)
         inverse = np.linalg.inv(R)
-        return np.sqrt(np.diag(inverse @ covariance @ inverse.T))
+        # Shapes that are all equal leave a variance of plus or minus a rounding error.
+        return np.sqrt(np.maximum(np.diag(inverse @ covariance @ inverse.T), 0.0))
 
 
 def _ratio(sums: np.ndarray, weight: float) -> np.ndarray:

@@ -100,9 +100,7 @@ class GalsimEngine:
         used: list[Observation] = []
         images: list[MetacalImages] = []
         for observation in preparation.observations:
-            epoch = metacal_images(
-                observation.image, observation.noise, observation.psf, observation.jacobian, params
-            )
+            epoch = metacal_images(observation.image, observation.noise, observation.psf, observation.jacobian, params)
             if epoch is not None:
                 used.append(observation)
                 images.append(epoch)
@@ -266,9 +264,7 @@ def record_fits(row: np.ndarray, fits: Mapping[str, GaussianFit], Tpsf: float, p
         row["flags"] |= ObjectFlag.NOT_MEASURED
 
 
-def first_guess(
-    used: Sequence[Observation], pixels: Sequence[PixelList], params: FitParams
-) -> tuple[np.ndarray, bool]:
+def first_guess(used: Sequence[Observation], pixels: Sequence[PixelList], params: FitParams) -> tuple[np.ndarray, bool]:
     """Return where the fit of `noshear` starts, and whether it comes from adaptive moments.
 
     Parameters
