@@ -62,7 +62,7 @@ def sky_plane(data: np.ndarray, good: np.ndarray, *, cell: int = 64) -> np.ndarr
                 continue
             for _ in range(8):
                 middle, sigma = np.median(values), np.std(values)
-                kept = values[np.abs(values - middle) < 2.5 * sigma]
+                kept = values[np.abs(values - middle) <= 2.5 * sigma]
                 if kept.size == values.size:
                     break
                 values = kept

@@ -66,7 +66,7 @@ class PointingParams(Params):
 class PsfFieldParams(Params):
     """The point spread function: an elliptical Moffat whose parameters are quadratic in the field position."""
 
-    beta: float = key(3.0, "Moffat's exponent.", gt=1.1)
+    beta: float = key(3.5, "Moffat's exponent; 2.5 and 3.5 are drawn fastest.", gt=1.1)
     fwhm: float = key(0.70, "Mean full width at half maximum.", unit="arcsec", gt=0)
     fwhm_scatter: float = key(0.06, "Scatter of the width from exposure to exposure, as a fraction.", ge=0, lt=0.3)
     g1: float = key(0.0, "Mean shear of the PSF along West, in the frame (u West, v North).", gt=-0.5, lt=0.5)

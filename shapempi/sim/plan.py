@@ -5,6 +5,7 @@ Everything here follows from the parameters alone, so every rank works it out fo
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -224,14 +225,16 @@ def _sees(wcs: Wcs, camera: CameraParams, tile: TilePlan) -> bool:
     return bool(np.isfinite(corners).all()) and _overlap(corners, square)
 
 
-def _plan_ccds(number: int, ra: float, dec: float, rotation: float, params: SimulationParams, tiles) -> tuple:
+def _plan_ccds(
+    number: int, ra: float, dec: float, rotation: float, params: SimulationParams, tiles: Sequence[TilePlan]
+) -> tuple[CcdPlan, ...]:
     """Place the CCDs of one exposure and find the tiles that each of them sees."""
     camera = params.camera
     ccd_radius = np.hypot(camera.ccd_width, camera.ccd_height) / 2 * camera.pixel_scale / 3600.0
     tile_radius = np.hypot(params.tile_size, params.tile_size) / 2 * params.tile_pixel_scale / 3600.0
     shape = (camera.ccd_height, camera.ccd_width)
     gaps = (camera.gap_x, camera.gap_y, camera.gap_y_outer)
-    from_centre = [angular_distance(ra, dec, *tile.id.centre) for tile in tiles]
+    from_centre = [angular_distance(np.array(ra), np.array(dec), *tile.id.centre) for tile in tiles]
     ccds = []
     for ccd in range(megacam.N_CCD):
         cards = _ccd_cards(ccd, camera, ra, dec, rotation)
@@ -245,7 +248,9 @@ def _plan_ccds(number: int, ra: float, dec: float, rotation: float, params: Simu
     return tuple(ccds)
 
 
-def _plan_exposure(number: int, index: int, tile: TileId, params: SimulationParams, tiles) -> ExposurePlan:
+def _plan_exposure(
+    number: int, index: int, tile: TileId, params: SimulationParams, tiles: Sequence[TilePlan]
+) -> ExposurePlan:
     """Draw the pointing of one exposure and place its CCDs."""
     pointing = params.pointing
     rng = generator(params.seed, Stream.POINTING, number)

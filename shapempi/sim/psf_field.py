@@ -45,9 +45,11 @@ class PsfField:
         u, v = (offset / 3600.0 / self.radius for offset in tangent_offset(ra, dec, self.ra, self.dec))
         terms = np.stack([np.ones_like(u), u, v, u * u, u * v, v * v], axis=-1)
         # A sum term by term, not a matrix product: its value must not depend on how many positions are asked for.
-        fwhm, g1, g2 = (
-            sum(terms[..., k] * values[k] for k in range(N_TERM)) for values in (self.fwhm, self.g1, self.g2)
-        )
+        fwhm, g1, g2 = (np.zeros_like(u) for _ in range(3))
+        for k in range(N_TERM):
+            fwhm += terms[..., k] * self.fwhm[k]
+            g1 += terms[..., k] * self.g1[k]
+            g2 += terms[..., k] * self.g2[k]
         return fwhm, g1, g2
 
 

@@ -151,10 +151,12 @@ def _random_field(plan: SurveyPlan, params: SimulationParams) -> list[np.ndarray
     return parts
 
 
-def _grid_places(tile: TilePlan, plan: SurveyPlan, params: SimulationParams, sky) -> tuple[np.ndarray, ...]:
+def _grid_places(
+    tile: TilePlan, plan: SurveyPlan, params: SimulationParams, sky: tuple[np.ndarray, np.ndarray]
+) -> tuple[np.ndarray, ...]:
     """Return tile pixels x, y of the grid's places that are nearest to this tile, and whether they are inside it."""
     spacing = params.galaxies.grid_spacing
-    nearest = np.argmin([angular_distance(*sky, *other.id.centre) for other in plan.tiles], axis=0)
+    nearest = np.argmin([angular_distance(sky[0], sky[1], *other.id.centre) for other in plan.tiles], axis=0)
     own_sky = nearest == plan.tiles.index(tile)
     x, y = tile.wcs.sky_to_pixel(sky[0][own_sky], sky[1][own_sky])
     # The grid is centred on the tile, with half a spacing between the border and the first place.
@@ -205,6 +207,7 @@ def _count_epochs(rows: np.ndarray, plan: SurveyPlan, params: SimulationParams) 
     for exposure in plan.exposures:
         seen = np.zeros(len(rows), bool)
         for ccd in exposure.active_ccds:
+            assert ccd.wcs is not None
             near = np.flatnonzero(near_ccd(rows, ccd.wcs, params, 0.0))
             x, y = ccd.wcs.sky_to_pixel(rows["ra"][near], rows["dec"][near])
             inside = (x > camera.overscan_x - 0.5) & (x < camera.overscan_x + camera.ccd_width - 0.5)
