@@ -6,6 +6,9 @@ from pathlib import Path
 
 import fitsio
 import numpy as np
+from astropy.io import fits
+
+from shapempi.wcs import Wcs
 
 RA, DEC, SCALE = 231.3, 41.7, 0.186
 CCD_SHAPE = (70, 60)  # ny, nx
@@ -128,3 +131,20 @@ def truncate(path: Path, fraction: float) -> None:
     """Cut a file off behind a part of its length."""
     data = path.read_bytes()
     path.write_bytes(data[: int(len(data) * fraction)])
+
+
+def tan_wcs(
+    ra: float, dec: float, crpix: tuple[float, float], matrix: tuple[float, float, float, float] | None = None, **more
+) -> Wcs:
+    """Make a TAN WCS; `matrix` is CD1_1, CD1_2, CD2_1, CD2_2 in pixels of SCALE, (-1, 0, 0, 1) by default."""
+    cd = np.array(matrix or (-1.0, 0.0, 0.0, 1.0)) * SCALE / 3600
+    cards = {
+        "CTYPE1": "RA---TAN",
+        "CTYPE2": "DEC--TAN",
+        "CRVAL1": ra,
+        "CRVAL2": dec,
+        "CRPIX1": crpix[0],
+        "CRPIX2": crpix[1],
+    }
+    cards |= dict(zip(("CD1_1", "CD1_2", "CD2_1", "CD2_2"), cd.tolist(), strict=True)) | more
+    return Wcs(fits.Header(cards).tostring())

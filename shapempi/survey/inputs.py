@@ -247,7 +247,8 @@ def find_inputs(params: InputParams) -> SurveyInputs:
         paths = inputs.exposure_paths(exposure)
         if not paths.image.is_file():
             absent.add(exposure)
-            problems.append(_absent(paths.image, "exposure named in HISTORY", _names(users)))
+            named_by = f"exposure {exposure:07d}, which the HISTORY of {_names(users)} names"
+            problems.append(_absent(paths.image, "image", named_by))
             continue
         if not paths.weight.is_file():
             problems.append(_absent(paths.weight, "weight", needed_by))

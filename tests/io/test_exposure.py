@@ -221,7 +221,7 @@ def test_real_cutout_of_a_saturated_star():
     """Another camera's compressed files, by EXTNAME: flags, weight and WCS agree about the star."""
     files = (DATA / f"c4d_150110_053718_{role}_z_ls9.S4.fits.fz" for role in ("ooi", "oow", "ood"))
     paths = ExposurePaths(*files)
-    with pytest.raises(DataError, match="neither PHOTZP nor FSCALE.*default_zero_point"):
+    with pytest.raises(DataError, match=r"neither PHOTZP nor FSCALE.*default_zero_point"):
         read_image(paths, "S4")
     keywords = KeywordParams(gain="GAINA", default_zero_point=25.0)
     image = read_image(paths, "s4", keywords=keywords)
