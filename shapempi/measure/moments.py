@@ -14,9 +14,7 @@ MOMENTS_DTYPE = np.dtype(
 )
 
 
-def adaptive_moments(
-    stamps: np.ndarray, weights: np.ndarray | None = None, *, guess_sigma: float = 2.0
-) -> np.ndarray:
+def adaptive_moments(stamps: np.ndarray, weights: np.ndarray | None = None, *, guess_sigma: float = 2.0) -> np.ndarray:
     """Measure the adaptive moments of each stamp in the pixel frame.
 
     The algorithm is that of Hirata & Seljak (2003) in `galsim.hsm.FindAdaptiveMom`: the elliptical Gaussian that
