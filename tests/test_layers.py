@@ -29,7 +29,7 @@ MAY_IMPORT = {
     "mpi": {"errors"},
     "survey": SURVEY,
     "sim": {"io"} | GROUND,
-    "report": {"io"} | GROUND,
+    "report": {"io", "measure"} | GROUND,
     "measure": GROUND,
     "io": GROUND,
     **dict.fromkeys(NOUNS, GROUND),
