@@ -96,7 +96,8 @@ class Wcs:
         if ra.size == 0:
             return ra.copy(), dec.copy()
         try:
-            x, y = self._wcs.all_world2pix(ra, dec, 0, tolerance=1e-6, maxiter=50)
+            # Adaptive: each position stops at its own convergence, so that it does not depend on the others.
+            x, y = self._wcs.all_world2pix(ra, dec, 0, tolerance=1e-6, maxiter=50, adaptive=True)
         except NoConvergence as failure:
             x, y = (np.array(v, float) for v in np.transpose(failure.best_solution))
             for lost in (failure.divergent, failure.slow_conv):

@@ -247,20 +247,21 @@ class _Stamps:
         self, rows: np.ndarray, section: CcdSection, xc: np.ndarray, yc: np.ndarray, reason: np.ndarray, n_threads: int
     ) -> np.ndarray:
         """Cut the stamps of one CCD; sets the reason of its rows (0 is cut) and returns those that were cut."""
+        bottom, top, left, right = section.valid_box
         y0, x0 = section.origin
-        (image, weight, flag), _, _, _, valid = _vignet.cut(
+        ny, nx = section.data.shape
+        valid = (xc >= max(left, x0)) & (xc < min(right, x0 + nx)) & (yc >= max(bottom, y0)) & (yc < min(top, y0 + ny))
+        reason[rows] = np.where(valid, 0, Dropped.CENTRE_OUTSIDE)
+        kept = rows[valid]
+        stamps, _, _, _, _ = _vignet.cut(
             _planes(section),
-            np.ascontiguousarray(xc - x0),
-            np.ascontiguousarray(yc - y0),
+            np.ascontiguousarray(xc[valid] - x0),
+            np.ascontiguousarray(yc[valid] - y0),
             self.image.shape[1],
             fill=(0, 0, int(PixelFlag.BORDER)),
             n_threads=n_threads,
         )
-        bottom, top, left, right = section.valid_box
-        valid = valid & (xc >= left) & (xc < right) & (yc >= bottom) & (yc < top)
-        reason[rows] = np.where(valid, 0, Dropped.CENTRE_OUTSIDE)
-        kept = rows[valid]
-        self.image[kept], self.weight[kept], self.flag[kept] = image[valid], weight[valid], flag[valid]
+        self.image[kept], self.weight[kept], self.flag[kept] = stamps
         return kept
 
 
@@ -295,28 +296,39 @@ def _flag_neighbours(
 
     Stamp pixel -> sky -> tile pixel by the two local Jacobians at the object; the nearest tile pixel decides.
     """
-    size = stamps.image.shape[1]
-    half = size // 2
+    half = stamps.image.shape[1] // 2
     grid = np.arange(-half, half + 1, dtype=float)
     y0, x0 = segmentation.origin
     ny, nx = segmentation.plane.shape
+    padded = np.pad(segmentation.plane, 1).ravel()  # positions off the section are sky
     for start in range(0, len(rows), _CHUNK):
         part, of = rows[start : start + _CHUNK], objects[start : start + _CHUNK]
-        ccd_dudx, ccd_dudy, ccd_dvdx, ccd_dvdy = stamps.jacobian[part].T[:, :, None, None]
-        dudx, dudy, dvdx, dvdy = tile_jacobian[of].T[:, :, None, None]
-        dx = grid[None, None, :] - stamps.offset[part, 0, None, None]
-        dy = grid[None, :, None] - stamps.offset[part, 1, None, None]
-        u = ccd_dudx * dx + ccd_dudy * dy
-        v = ccd_dvdx * dx + ccd_dvdy * dy
+        ccd_dudx, ccd_dudy, ccd_dvdx, ccd_dvdy = stamps.jacobian[part].T
+        dudx, dudy, dvdx, dvdy = tile_jacobian[of].T
         determinant = dudx * dvdy - dudy * dvdx
-        tile_x = segmentation.x[of][:, None, None] + (dvdy * u - dudy * v) / determinant
-        tile_y = segmentation.y[of][:, None, None] + (dudx * v - dvdx * u) / determinant
-        column = np.rint(tile_x).astype(np.int64) - x0
-        row = np.rint(tile_y).astype(np.int64) - y0
-        inside = (column >= 0) & (column < nx) & (row >= 0) & (row < ny)
-        owner = segmentation.plane[np.clip(row, 0, ny - 1), np.clip(column, 0, nx - 1)]
-        foreign = inside & (owner != 0) & (owner != number[of][:, None, None])
-        stamps.flag[part] |= foreign * np.int32(PixelFlag.NEIGHBOUR)
+        tile_x_x = (dvdy * ccd_dudx - dudy * ccd_dvdx) / determinant
+        tile_x_y = (dvdy * ccd_dudy - dudy * ccd_dvdy) / determinant
+        tile_y_x = (dudx * ccd_dvdx - dvdx * ccd_dudx) / determinant
+        tile_y_y = (dudx * ccd_dvdy - dvdx * ccd_dudy) / determinant
+        dx = grid - stamps.offset[part, 0, None]
+        dy = grid - stamps.offset[part, 1, None]
+        column = _pixel(segmentation.x[of], tile_x_x[:, None] * dx, tile_x_y[:, None] * dy, x0, nx)
+        row = _pixel(segmentation.y[of], tile_y_x[:, None] * dx, tile_y_y[:, None] * dy, y0, ny)
+        row *= nx + 2
+        row += column
+        owner = padded.take(row)
+        foreign = (owner != 0) & (owner != number[of][:, None, None])
+        found = foreign.any(axis=(1, 2))
+        stamps.flag[part[found]] |= foreign[found] * np.int32(PixelFlag.NEIGHBOUR)
+
+
+def _pixel(centre: np.ndarray, along_x: np.ndarray, along_y: np.ndarray, first: int, length: int) -> np.ndarray:
+    """Return the nearest pixel [n, y, x] in a padded axis: 0 and length + 1 are outside."""
+    position = (along_y + centre[:, None])[:, :, None] + along_x[:, None, :]
+    np.rint(position, out=position)
+    position -= first - 1
+    np.clip(position, 0, length + 1, out=position)
+    return position.astype(np.intp)
 
 
 def _assemble(number: np.ndarray, epochs: np.ndarray, stamps: _Stamps, reason: np.ndarray) -> CutVignets:
