@@ -25,7 +25,9 @@ ROWS = 512
 class BackgroundParams(Params):
     """How the sky background is estimated and stored."""
 
-    box_size: int = key(64, "Side of the boxes in which the background is estimated.", unit="pixel", ge=8)
+    box_size: int = key(
+        64, "Side of the boxes in which the background is estimated; adapted a little to the image.", unit="pixel", ge=8
+    )
     filter_size: int = key(3, "Side of the median filter over the boxes.", unit="box", ge=1)
     store_step: int = key(16, "Distance of the knots of the stored mesh.", unit="pixel", ge=1)
     min_good_fraction: float = key(
@@ -119,9 +121,20 @@ def _knots(n: int, step: int) -> np.ndarray:
     return np.unique(np.rint(np.linspace(0, n - 1, max(2, -(-(n - 1) // step) + 1))).astype(int))
 
 
-def _usable_boxes(mask: np.ndarray, size: int) -> float:
+def _box_side(n: int, wanted: int) -> int:
+    """Return the side nearest to the wanted one whose last box along n pixels is whole or at least a half.
+
+    A last box of a few pixels has no statistics, and its value, placed outside the image, bends the spline there.
+    """
+    if n < wanted:
+        return n
+    near = sorted(range(max(wanted // 2, 1), 2 * wanted), key=lambda side: abs(side - wanted))
+    return next(side for side in near if n % side == 0 or 2 * (n % side) >= side)
+
+
+def _usable_boxes(mask: np.ndarray, box: tuple[int, int]) -> float:
     """Return the fraction of boxes with at least half of their pixels good; the estimator ignores the others."""
-    starts = [np.arange(0, n, size) for n in mask.shape]
+    starts = [np.arange(0, n, side) for n, side in zip(mask.shape, box, strict=True)]
     bad = np.add.reduceat(np.add.reduceat(mask, starts[0], axis=0, dtype=np.int64), starts[1], axis=1)
     area = np.outer(*(np.diff(start, append=n) for start, n in zip(starts, mask.shape, strict=True)))
     return float(np.mean(2 * bad <= area))
@@ -153,14 +166,14 @@ def estimate_background(data: np.ndarray, bad: np.ndarray, params: BackgroundPar
         raise MeasurementError(f"background: an image of {data.shape[0]} x {data.shape[1]} pixels is too small")
     pixels = np.ascontiguousarray(data, dtype=np.float32)
     mask = np.ascontiguousarray(bad | ~np.isfinite(pixels))
-    size, width = params.box_size, params.filter_size
-    good = _usable_boxes(mask, size)
+    height, width = (_box_side(n, params.box_size) for n in data.shape)
+    good = _usable_boxes(mask, (height, width))
     if good < params.min_good_fraction:
         raise MeasurementError(
-            f"background: only {good:.2%} of the boxes of {size} pixels have half of their pixels good; "
+            f"background: only {good:.2%} of the boxes of {height} x {width} pixels have half of their pixels good; "
             f"min_good_fraction is {params.min_good_fraction:.2%}"
         )
-    estimate = sep.Background(pixels, mask=mask, bw=size, bh=size, fw=width, fh=width)
+    estimate = sep.Background(pixels, mask=mask, bw=width, bh=height, fw=params.filter_size, fh=params.filter_size)
     y, x = _knots(data.shape[0], params.store_step), _knots(data.shape[1], params.store_step)
     # Doubles cost memory once per image, and floats would put steps of the sky level times 1e-7 into the spline.
     values = estimate.back(dtype=np.float64)[np.ix_(y, x)]

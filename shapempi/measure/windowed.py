@@ -24,6 +24,8 @@ STEP_FACTOR = 2.0
 MAX_STEPS = 16
 #: Steps below this [pixel] end the iteration.
 STEP_MIN = 1e-4
+#: How often the mirror images of invalid pixels follow the centre.
+MIRROR_PASSES = 4
 #: How far [pixel] the centre may wander inside its stamp before the window is cut.
 WANDER = 3.0
 #: Variance of a pixel's own extent [pixel^2]; moments with a smaller determinant than its square are not resolved.
@@ -51,14 +53,29 @@ class WindowedFlag:
 
 @dataclass(frozen=True)
 class _Stamps:
-    """Stamps of one group: corrected values, their variance, and the start of the centre relative to the middle."""
+    """Stamps [n, size, size] of one group: values and variances with corrected pixels, and which those are.
+
+    Positions are relative to the middle of the stamp; `grid` [size] are those of its pixels.
+    """
 
     value: np.ndarray
     variance: np.ndarray
-    x: np.ndarray
-    y: np.ndarray
+    invalid: np.ndarray
     sigma: np.ndarray
     grid: np.ndarray
+
+    def mirror(self, rows: np.ndarray, x: np.ndarray, y: np.ndarray) -> None:
+        """Give the invalid pixels of some stamps the values opposite x, y [n]; 0 where those are invalid too."""
+        if rows.size == 0:
+            return
+        invalid, last = self.invalid[rows], len(self.grid) - 1
+        index = np.arange(last + 1)
+        ix, iy = (last + np.rint(2 * centre[rows, None]).astype(int) - index for centre in (x, y))
+        inside = ((iy >= 0) & (iy <= last))[:, :, None] & ((ix >= 0) & (ix <= last))[:, None, :]
+        source = rows[:, None, None], np.clip(iy, 0, last)[:, :, None], np.clip(ix, 0, last)[:, None, :]
+        usable = inside & ~self.invalid[source]
+        for plane in (self.value, self.variance):
+            plane[rows] = np.where(invalid, np.where(usable, plane[source], 0.0), plane[rows])
 
 
 def window_sigma(half_light_radius: np.ndarray) -> np.ndarray:
@@ -66,29 +83,14 @@ def window_sigma(half_light_radius: np.ndarray) -> np.ndarray:
     return np.fmax(half_light_radius, 0.5) * 2.0 / 2.35
 
 
-def _mirror_in(stamp: np.ndarray, invalid: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Replace invalid pixels of stamps [n, size, size] by the pixel opposite (x, y); 0 where that is invalid too."""
-    clean = np.where(invalid, 0.0, stamp)
-    touched = np.flatnonzero(invalid.any(axis=(1, 2)))
-    if touched.size:
-        last = stamp.shape[1] - 1
-        index = np.arange(last + 1)
-        ix, iy = (np.clip(last + np.rint(2 * c[touched, None]).astype(int) - index, 0, last) for c in (x, y))
-        mirrored = clean[touched[:, None, None], iy[:, :, None], ix[:, None, :]]
-        clean[touched] = np.where(invalid[touched], mirrored, clean[touched])
-    return clean
-
-
 def _cut(
     planes: tuple[np.ndarray, ...], number: np.ndarray, x: np.ndarray, y: np.ndarray, sigma: np.ndarray, half: int
-) -> _Stamps:
-    """Cut the stamps of one group and correct their invalid pixels."""
-    # One pixel more on each side: the pixel opposite a corner can lie one further out.
-    (value, variance, segment), _, offset, _, _ = _vignet.cut(list(planes), x, y, 2 * half + 3, fill=[0.0, UNUSABLE, 0])
+) -> tuple[_Stamps, np.ndarray, np.ndarray]:
+    """Cut the stamps of one group; returns them and the positions x, y relative to their middles."""
+    (value, variance, segment), _, offset, _, _ = _vignet.cut(list(planes), x, y, 2 * half + 1, fill=[0.0, UNUSABLE, 0])
     invalid = (variance > UNUSABLE / 2) | ((segment != 0) & (segment != number[:, None, None]))
-    dx, dy = np.ascontiguousarray(offset[:, 0]), np.ascontiguousarray(offset[:, 1])
-    corrected = [_mirror_in(plane, invalid, dx, dy)[:, 1:-1, 1:-1] for plane in (value, variance)]
-    return _Stamps(corrected[0], corrected[1], dx, dy, sigma, np.arange(-half, half + 1, dtype=float))
+    value[invalid] = variance[invalid] = 0.0
+    return _Stamps(value, variance, invalid, sigma, np.arange(-half, half + 1, dtype=float)), offset[:, 0], offset[:, 1]
 
 
 def _window(
@@ -106,24 +108,39 @@ def _window(
     return window, ux, uy
 
 
-def _iterate(stamps: _Stamps) -> tuple[np.ndarray, np.ndarray]:
-    """Move the window of every object of a group to its centroid; returns x, y relative to the stamp's middle."""
-    x, y = stamps.x.copy(), stamps.y.copy()
-    active = np.arange(len(x))
+def _iterate(stamps: _Stamps, rows: np.ndarray, x: np.ndarray, y: np.ndarray) -> None:
+    """Move the windows of some objects of a group to their centroids; changes x, y [n] in place."""
+    active, limit = rows, stamps.grid[-1]
     for _ in range(MAX_STEPS):
         window, ux, uy = _window(stamps, active, x[active], y[active])
         window *= stamps.value if len(active) == len(x) else stamps.value[active]
         columns, lines = window.sum(axis=1), window.sum(axis=2)
         flux = lines.sum(axis=1)
         positive = flux > 0
-        with np.errstate(divide="ignore", invalid="ignore"):
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             dx = np.where(positive, (columns * ux).sum(axis=1) / flux, 0.0)
             dy = np.where(positive, (lines * uy).sum(axis=1) / flux, 0.0)
-        x[active] += STEP_FACTOR * dx
-        y[active] += STEP_FACTOR * dy
+        x[active] = np.clip(x[active] + STEP_FACTOR * dx, -limit, limit)
+        y[active] = np.clip(y[active] + STEP_FACTOR * dy, -limit, limit)
         active = active[dx * dx + dy * dy >= STEP_MIN * STEP_MIN]
         if active.size == 0:
             break
+
+
+def _centre(stamps: _Stamps, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the windowed positions of a group that starts at x, y, with invalid pixels mirrored about them."""
+    x, y = x.copy(), y.copy()
+    touched = np.flatnonzero(stamps.invalid.any(axis=(1, 2)))
+    stamps.mirror(touched, x, y)
+    rows = np.arange(len(x))
+    for _ in range(MIRROR_PASSES):
+        before = np.rint(2 * x), np.rint(2 * y)
+        _iterate(stamps, rows, x, y)
+        moved = (np.rint(2 * x) != before[0]) | (np.rint(2 * y) != before[1])
+        rows = touched[moved[touched]]
+        if rows.size == 0:
+            break
+        stamps.mirror(rows, x, y)
     return x, y
 
 
@@ -193,10 +210,10 @@ def measure_windowed(
     planes = (data, variance, segmentation)
     for half, rows in stamp_groups(EXTENT * sigma + 1.0 + WANDER):
         x, y = np.ascontiguousarray(objects["x"][rows]), np.ascontiguousarray(objects["y"][rows])
-        stamps = _cut(planes, (rows + 1).astype(np.int32), x, y, sigma[rows], half)
-        found = _moments(stamps, *_iterate(stamps), gain)
-        found["x"] += x - stamps.x
-        found["y"] += y - stamps.y
+        stamps, dx, dy = _cut(planes, (rows + 1).astype(np.int32), x, y, sigma[rows], half)
+        found = _moments(stamps, *_centre(stamps, dx, dy), gain)
+        found["x"] += x - dx
+        found["y"] += y - dy
         result[rows] = found
     det = result["x2"] * result["y2"] - result["xy"] ** 2
     dx, dy = result["x"] - objects["x"], result["y"] - objects["y"]
