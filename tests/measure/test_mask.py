@@ -116,6 +116,14 @@ def test_bits_are_or_ed_not_added():
     assert mask.plane.dtype == np.int32
 
 
+@pytest.mark.parametrize(
+    ("bit", "dtype"), [(0, np.uint8), (128, np.uint8), (512, np.int16), (-1, np.int16), (1 << 20, np.int32)]
+)
+def test_compact_plane_is_the_same_and_as_small_as_can_be(bit, dtype):
+    mask = make_mask(image((9, 9), flag=np.full((9, 9), bit, np.int32)), BrightStars.none(), TILE, upside_down=False)
+    assert mask.compact().dtype == dtype and np.array_equal(mask.compact(), mask.plane)
+
+
 def test_unusable_weights_and_values():
     weight, data = np.ones((20, 30), np.float32), np.ones((20, 30), np.float32)
     weight[1, 2], weight[3, 4], weight[5, 6], weight[7, 8] = 0, -1, np.nan, np.inf
