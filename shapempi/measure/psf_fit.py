@@ -1,0 +1,374 @@
+"""Fit of a polynomial pixel-basis PSF model to the stars of one CCD.
+
+Every pixel of every star is described by the model resampled to where the star is (a forward model: no star is
+shifted or interpolated), and the basis images are the weighted least-squares solution.  A Gaussian prior with the mean
+radial profile as its mean and a fraction of it as its width rules where the stars do not: far from the centre.
+Pixels, stars, fluxes and centres are judged by the model of the round before; four rounds with less and less
+tolerance for the model's own error suffice.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from pydantic import field_validator
+
+from shapempi.errors import MeasurementError
+from shapempi.measure.moments import adaptive_moments
+from shapempi.measure.psf_reject import clean_pixels, clean_stars
+from shapempi.measure.psf_solve import StarForms, resampling_matrices, solve
+from shapempi.measure.psf_stars import ModelGrid, PsfStars, normalisation
+from shapempi.params import Params, key
+from shapempi.psf import PsfModel
+
+__all__ = ["PsfAcceptance", "PsfFit", "PsfFitParams", "fit_psf"]
+
+#: Relative model error that is granted before a pixel is called an outlier, round by round: the first model is
+#: one image for the whole CCD, so everything that varies must pass.
+_TOLERANCES = (0.3, 0.1, 0.04, 0.03)
+#: Radius [sigma of the PSF] inside which chi^2 is counted: 2.5 FWHM.
+_APERTURE = 6.0
+#: Gaussian [pixel] that a grid finer than the pixels is smoothed by, times sqrt(1 - sampling^2).  The stars do not
+#: say what happens between pixels at higher frequencies; without it each sub-lattice of the grid is fitted alone.
+_SMOOTHING = 0.7
+
+
+class PsfAcceptance(Params):
+    """When a CCD's PSF model may be used, for galaxies and for validation alike (specification, section 8)."""
+
+    min_stars: int = key(20, "Fewest stars that a model must be fitted to.", ge=1)
+    max_chi2: float = key(2.0, "Largest reduced chi^2 of the model.", gt=0)
+
+    def reason(self, n_star: int, chi2: float) -> str:
+        """Return why a model of n_star stars and this reduced chi^2 is refused, or an empty text if it is not."""
+        if n_star < self.min_stars:
+            return f"the PSF model is fitted to {n_star} stars, fewer than psf.acceptance.min_stars = {self.min_stars}"
+        if not chi2 <= self.max_chi2:
+            return f"the PSF model has chi2 = {chi2:.3g}, more than psf.acceptance.max_chi2 = {self.max_chi2:g}"
+        return ""
+
+
+class PsfFitParams(Params):
+    """The PSF fit."""
+
+    size: int = key(51, "Side of the model's grid, odd.", unit="model pixel", ge=11)
+    sampling: float = key(1.0, "Step of the model's grid.", unit="pixel", ge=0.3, le=1)
+    degree: int = key(2, "Total degree of the polynomial of the position on the CCD.", ge=0, le=5)
+    stars_per_term: float = key(2.5, "Fewest stars per polynomial term; with fewer the degree is lowered.", ge=1.5)
+    accuracy: float = key(0.01, "Relative error of the model that is added to the noise of every pixel.", ge=0)
+    recenter: bool = key(False, "Whether each star's centre is fitted, too.")
+    centre_error: float = key(0.02, "Error of the given centres, with which they enter if fitted.", unit="pixel", gt=0)
+    pixel_clip: float = key(5.0, "Pixels that deviate by more standard deviations are left out.", unit="sigma", gt=2)
+    neighbour_clip: float = key(4.0, "Significance from which a residual is a neighbour.", unit="sigma", gt=2)
+    star_clip: float = key(4.0, "Stars whose chi2 is above the median by more are left out.", unit="sigma", gt=1)
+    prior_shape: float = key(0.5, "Prior deviation from the mean radial profile, as a fraction of it.", gt=0)
+    prior_variation: float = key(0.3, "Prior variation over the CCD, as a fraction of the radial profile.", gt=0)
+    acceptance: PsfAcceptance = PsfAcceptance()
+
+    @field_validator("size")
+    @classmethod
+    def _has_a_central_pixel(cls, size: int) -> int:
+        if size % 2 == 0:
+            raise ValueError(f"must be odd, so that the PSF has a central pixel; {size} is even")
+        return size
+
+
+@dataclass(frozen=True)
+class PsfFit:
+    """Result of `fit_psf`.
+
+    Attributes
+    ----------
+    model : PsfModel
+        The model.  Its degree is lower than asked for when there were too few stars for it.
+    used : ndarray of bool [n]
+        Stars that the model was fitted to.
+    chi2 : ndarray of float64 [n]
+        chi^2 per pixel of each star inside 2.5 FWHM, noise as in the fit; NaN for a star without usable pixels.
+    flux : ndarray of float64 [n]
+        Flux of each star by the model; NaN for a star without usable pixels.
+    shift : ndarray of float64 [n, 2]
+        (dx, dy) [pixel] added to the given offsets so that the model is centred, and by `recenter`.
+    reason : str
+        Why the model is refused by `PsfAcceptance`; empty when it is accepted.
+    """
+
+    model: PsfModel
+    used: np.ndarray
+    chi2: np.ndarray
+    flux: np.ndarray
+    shift: np.ndarray
+    reason: str
+
+
+@dataclass(frozen=True)
+class _Solution:
+    """A model in the making."""
+
+    basis: np.ndarray  # float64 [n_coef, size, size], before the smoothing of a fine grid
+    degree: int
+    centring: np.ndarray  # float64 [n, 2]: smooth shift of all stars that centres the model
+    shift: np.ndarray  # float64 [n, 2]: shift of each star
+
+    def offset(self, stars: PsfStars) -> np.ndarray:
+        """Return the offsets of the stars' centres from the stamps' centres [pixel]."""
+        return stars.offset + self.centring + self.shift
+
+
+@dataclass(frozen=True)
+class _Verdict:
+    """What a model says about the stars."""
+
+    model: np.ndarray  # float64 [n, y, x], flux included
+    flux: np.ndarray
+    good: np.ndarray  # bool [n, y, x]
+    used: np.ndarray  # bool [n]
+    chi2: np.ndarray  # float64 [n], per pixel
+    n_pixel: np.ndarray  # int [n]
+
+
+def fit_psf(
+    vignets: np.ndarray,
+    weights: np.ndarray,
+    x: np.ndarray,
+    y: np.ndarray,
+    offset: np.ndarray,
+    shape: tuple[int, int],
+    params: PsfFitParams,
+    *,
+    gain: float = 0.0,
+) -> PsfFit:
+    """Fit a PSF model to the stars of one CCD.
+
+    The model is centred: the centroid of its adaptive moments is the stamp's centre all over the CCD, whatever the
+    systematic error of the given centres.  The result does not depend on the order of the stars.
+
+    Parameters
+    ----------
+    vignets, weights : ndarray of float [n, y, x]
+        Background-subtracted stars and their inverse variance, 0 where unusable; the stars' own photon noise may be
+        in the weights, or comes from `gain`.  Pixels below -1e29 or not finite are unusable, too.
+    x, y : ndarray of float64 [n]
+        Centres of the stars on the CCD [pixel], 0-based.
+    offset : ndarray of float64 [n, 2]
+        (dx, dy): the star's centre minus the stamp's centre [pixel].
+    shape : tuple of int
+        (ny, nx) of the CCD.
+    params : PsfFitParams
+        The settings.
+    gain : float, optional
+        Electrons per unit of the vignets; 0 adds no photon noise.
+
+    Returns
+    -------
+    PsfFit
+        The model and what it says about each star.
+
+    Raises
+    ------
+    MeasurementError
+        If fewer than `params.acceptance.min_stars` stars are given, or are left after the rejection, or if they
+        have no light.  A model whose chi^2 is too large is returned, with the reason.
+    """
+    if len(vignets) < params.acceptance.min_stars:
+        raise MeasurementError(_too_few(f"{len(vignets)} stars", params))
+    order = np.lexsort((offset[:, 1], offset[:, 0], y, x))
+    stars = PsfStars.prepare(
+        vignets[order],
+        weights[order],
+        x[order],
+        y[order],
+        offset[order],
+        shape=shape,
+        gain=gain,
+        grid=ModelGrid(params.size, params.sampling),
+    )
+    solution = _first_solution(stars)
+    for i, tolerance in enumerate(_TOLERANCES):
+        verdict = _judge(stars, solution, tolerance, params)
+        if int(verdict.used.sum()) < params.acceptance.min_stars:
+            raise MeasurementError(_too_few(f"{verdict.used.sum()} of {len(stars)} stars after rejection", params))
+        if i > 0:
+            solution = _recentre(stars, solution, verdict, params)
+        solution = _improve(stars, solution, verdict, params)
+    return _result(stars, solution, verdict.used, shape, params, np.argsort(order))
+
+
+def _too_few(what: str, params: PsfFitParams) -> str:
+    minimum = params.acceptance.min_stars
+    return f"there are {what} for the PSF model, fewer than psf.acceptance.min_stars = {minimum}"
+
+
+def _first_solution(stars: PsfStars) -> _Solution:
+    """Return the median of the shifted and scaled stars as a model without variation."""
+    zeros = np.zeros_like(stars.offset)
+    return _Solution(stars.median()[None], 0, zeros, zeros)
+
+
+def _judge(stars: PsfStars, solution: _Solution, tolerance: float, params: PsfFitParams) -> _Verdict:
+    """Measure fluxes and find bad pixels and bad stars, granting the model a relative error."""
+    offset = solution.offset(stars)
+    radius = stars.radius(offset)
+    unit = stars.forms(solution.degree, offset).draw(solution.basis)
+    flux = _fluxes(stars.data, stars.weight, unit)
+    good = stars.weight > 0
+    for _ in range(2):
+        # The weights need the flux, the flux needs clean pixels.
+        weight = stars.weights(unit * flux[:, None, None], tolerance)
+        flux = _fluxes(stars.data, weight * good, unit)
+        model = unit * flux[:, None, None]
+        weight = stars.weights(model, tolerance)
+        good = clean_pixels(stars.data - model, weight, radius, stars.sigma, params.pixel_clip, params.neighbour_clip)
+    flux = _fluxes(stars.data, weight * good, unit)
+    model = unit * flux[:, None, None]
+    chi2, n_pixel = _chi2(stars.data - model, stars.weights(model, tolerance) * good, radius < _APERTURE * stars.sigma)
+    used = clean_stars(unit, good, flux, chi2, n_pixel, radius, stars.sigma, params.star_clip)
+    return _Verdict(model, flux, good, used, chi2, n_pixel)
+
+
+def _fluxes(data: np.ndarray, weight: np.ndarray, unit: np.ndarray) -> np.ndarray:
+    """Return the least-squares fluxes of stars; 0 for a star without weight."""
+    information = np.sum(weight * unit**2, axis=(1, 2))
+    return np.sum(weight * unit * data, axis=(1, 2)) / np.where(information > 0, information, np.inf)
+
+
+def _chi2(residual: np.ndarray, weight: np.ndarray, aperture: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return chi^2 per usable pixel in the aperture (NaN without any) and the number of those pixels."""
+    n_pixel = np.sum((weight > 0) & aperture, axis=(1, 2))
+    chi2 = np.sum(weight * residual**2 * aperture, axis=(1, 2))
+    return np.where(n_pixel > 0, chi2, np.nan) / np.maximum(n_pixel, 1), n_pixel
+
+
+def _recentre(stars: PsfStars, solution: _Solution, verdict: _Verdict, params: PsfFitParams) -> _Solution:
+    """Move the stars so that the next model is centred, and each star to where the model fits it best."""
+    shift = solution.shift
+    if params.recenter:
+        shift = _fit_shifts(stars, solution, verdict, params)
+    centred = stars.forms(solution.degree, np.zeros_like(stars.offset))
+    moments = adaptive_moments(centred.draw(solution.basis))
+    measured = verdict.used & (moments["flag"] == 0)
+    centring = solution.centring.copy()
+    for axis, name in enumerate("xy"):
+        # The model's centroid as a polynomial: the stars' centres go to where the model's is.
+        trend = np.linalg.lstsq(centred.terms[measured], moments[name][measured], rcond=None)[0]
+        centring[:, axis] += centred.terms @ trend
+    return replace(solution, centring=centring, shift=shift)
+
+
+def _fit_shifts(
+    stars: PsfStars, solution: _Solution, verdict: _Verdict, params: PsfFitParams, step: float = 0.05
+) -> np.ndarray:
+    """Return the shift of each star by least squares on the model and its derivatives."""
+    offset = solution.offset(stars)
+    images = [stars.forms(solution.degree, offset).draw(solution.basis)]
+    for move in np.eye(2) * step:
+        plus = stars.forms(solution.degree, offset + move).draw(solution.basis)
+        minus = stars.forms(solution.degree, offset - move).draw(solution.basis)
+        images.append((plus - minus) / (2 * step))
+    design = np.stack(images, axis=1)
+    weight = stars.weights(verdict.model, params.accuracy) * verdict.good
+    normal = np.einsum("nayx,nbyx,nyx->nab", design, design, weight)
+    shift = solution.shift.copy()
+    for i in np.flatnonzero(verdict.used):
+        right = np.einsum("ayx,yx->a", design[i], weight[i] * stars.data[i])
+        amplitude, *moments = np.linalg.solve(normal[i], right)
+        information = np.diagonal(normal[i])[1:] * verdict.flux[i] ** 2
+        fitted = shift[i] + np.array(moments) / amplitude
+        shift[i] = fitted * information / (information + params.centre_error**-2)
+    return shift
+
+
+def _improve(stars: PsfStars, solution: _Solution, verdict: _Verdict, params: PsfFitParams) -> _Solution:
+    """Solve for the basis images with the pixels, stars, fluxes and centres of the last verdict."""
+    degree, basis = params.degree, solution.basis
+    while degree > 0 and verdict.used.sum() < params.stars_per_term * _n_coef(degree):
+        degree -= 1
+    if degree != solution.degree:
+        basis = np.zeros((_n_coef(degree), *basis.shape[1:]))
+        basis[0] = solution.basis[0]
+    forms = stars.forms(degree, solution.offset(stars)).with_flux(verdict.flux)
+    weight = stars.weights(verdict.model, params.accuracy) * verdict.good * verdict.used[:, None, None]
+    profile = _radial_profile(forms, stars.data, weight, stars.grid)
+    prior = np.zeros_like(basis)
+    prior[0] = profile
+    fractions = np.full(len(basis), params.prior_variation)
+    fractions[0] = params.prior_shape
+    basis = solve(forms, stars.data, weight, prior, fractions[:, None, None] * profile, basis)
+    total = basis.sum(axis=(1, 2))
+    if not (np.isfinite(basis).all() and total[0] > 0):
+        raise MeasurementError(f"the fit of the PSF model to {verdict.used.sum()} stars failed: it has no flux")
+    # Stamps of unit sum all over the CCD: what the fluxes take up must not be in the basis.
+    basis[1:] -= (total[1:] / total[0])[:, None, None] * basis[0]
+    return replace(solution, basis=basis / (total[0] * stars.grid.sampling**2), degree=degree)
+
+
+def _n_coef(degree: int) -> int:
+    return (degree + 1) * (degree + 2) // 2
+
+
+def _radial_profile(forms: StarForms, data: np.ndarray, weight: np.ndarray, grid: ModelGrid) -> np.ndarray:
+    """Return the stars' mean profile on the model's grid: round, positive, falling."""
+    flat = np.zeros((forms.terms.shape[1], grid.size, grid.size))
+    flat[0] = 1.0
+    radius = grid.radius()
+    ring = np.rint(radius).astype(int).ravel()
+    light = np.bincount(ring, forms.transpose(weight * data)[0].ravel())
+    seen = np.bincount(ring, forms.transpose(weight * forms.draw(flat))[0].ravel())
+    profile = np.where(seen > 0, light / np.where(seen > 0, seen, 1.0), 0.0)
+    if not profile.max() > 0:
+        raise MeasurementError(f"{len(data)} stars for the PSF model have no light")
+    # The floor keeps the prior's width positive where the sky is all that is seen.
+    profile = np.minimum.accumulate(np.maximum(profile, 1e-6 * profile.max()))
+    centres = np.bincount(ring, radius.ravel()) / np.bincount(ring)
+    return np.exp(np.interp(radius, centres, np.log(profile)))
+
+
+def _result(
+    stars: PsfStars,
+    solution: _Solution,
+    used: np.ndarray,
+    shape: tuple[int, int],
+    params: PsfFitParams,
+    back: np.ndarray,
+) -> PsfFit:
+    """Judge the final model and return everything in the caller's order."""
+    verdict = _judge(stars, solution, _TOLERANCES[-1], params)
+    weight = stars.weights(verdict.model, params.accuracy) * verdict.good
+    aperture = stars.radius(solution.offset(stars)) < _APERTURE * stars.sigma
+    chi2, n_pixel = _chi2(stars.data - verdict.model, weight, aperture)
+    n_star, n_coef = int(used.sum()), len(solution.basis)
+    # In the aperture the stars decide: each model pixel takes n_coef of n_star degrees of freedom.
+    freedom = n_pixel[used].sum() * (1.0 - n_coef / n_star) - n_star
+    reduced = float(np.sum(chi2[used] * n_pixel[used]) / max(freedom, 1.0))
+    zero, scale = normalisation(shape)
+    smoother = stars.grid.smoother()
+    basis = smoother @ solution.basis @ smoother.T
+    model = PsfModel(
+        coefficients=basis,
+        degree=solution.degree,
+        zero=zero,
+        scale=scale,
+        sampling=params.sampling,
+        n_star=n_star,
+        chi2=reduced,
+        fwhm=_fwhm(basis[0], params.sampling),
+    )
+    return PsfFit(
+        model=model,
+        used=used[back],
+        chi2=chi2[back],
+        flux=np.where(n_pixel > 0, verdict.flux, np.nan)[back],
+        shift=(solution.centring + solution.shift)[back],
+        reason=params.acceptance.reason(n_star, reduced),
+    )
+
+
+def _fwhm(image: np.ndarray, sampling: float, oversampling: int = 10) -> float:
+    """Return the diameter of the circle of the same area as the part above half of the maximum [pixel]."""
+    size = len(image)
+    # Seen from pixels this fine, the model's grid has a step of `oversampling` pixels.
+    fine = resampling_matrices(np.zeros(1), size * oversampling, size, float(oversampling))[0]
+    surface = fine @ image @ fine.T
+    area = float(np.sum(surface > 0.5 * surface.max())) * (sampling / oversampling) ** 2
+    return 2.0 * float(np.sqrt(area / np.pi))
