@@ -3,8 +3,8 @@
 Every pixel of every star is described by the model resampled to where the star is (a forward model: no star is
 shifted or interpolated), and the basis images are the weighted least-squares solution.  A Gaussian prior with the mean
 radial profile as its mean and a fraction of it as its width rules where the stars do not: far from the centre.
-Pixels, stars, fluxes and centres are judged by the model of the round before; four rounds with less and less
-tolerance for the model's own error suffice.
+Pixels, stars, fluxes and centres are judged by the model of the round before, with less and less tolerance for the
+model's own error; four rounds are enough for most CCDs.
 """
 
 from __future__ import annotations
@@ -27,6 +27,9 @@ __all__ = ["PsfAcceptance", "PsfFit", "PsfFitParams", "fit_psf"]
 #: Relative model error that is granted before a pixel is called an outlier, round by round: the first model is
 #: one image for the whole CCD, so everything that varies must pass.
 _TOLERANCES = (0.3, 0.1, 0.04, 0.03)
+#: The last tolerance is kept until the stars' centres move by less than this [pixel], for so many rounds in all.
+_CENTRED = 0.005
+_MAX_ROUNDS = 10
 #: Radius [sigma of the PSF] inside which chi^2 is counted: 2.5 FWHM.
 _APERTURE = 6.0
 #: Gaussian [pixel] that a grid finer than the pixels is smoothed by, times sqrt(1 - sampling^2).  The stars do not
@@ -185,13 +188,15 @@ def fit_psf(
         grid=ModelGrid(params.size, params.sampling),
     )
     solution = _first_solution(stars)
-    for i, tolerance in enumerate(_TOLERANCES):
-        verdict = _judge(stars, solution, tolerance, params)
+    for i in range(_MAX_ROUNDS):
+        verdict = _judge(stars, solution, _TOLERANCES[min(i, len(_TOLERANCES) - 1)], params)
         if int(verdict.used.sum()) < params.acceptance.min_stars:
             raise MeasurementError(_too_few(f"{verdict.used.sum()} of {len(stars)} stars after rejection", params))
-        if i > 0:
-            solution = _recentre(stars, solution, verdict, params)
-        solution = _improve(stars, solution, verdict, params)
+        centred = _recentre(stars, solution, verdict, params) if i > 0 else solution
+        moved = float(np.max(np.abs(centred.centring - solution.centring)[verdict.used]))
+        solution = _improve(stars, centred, verdict, params)
+        if i >= len(_TOLERANCES) - 1 and moved < _CENTRED:
+            break
     return _result(stars, solution, verdict.used, shape, params, np.argsort(order))
 
 
