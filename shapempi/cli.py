@@ -9,8 +9,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from shapempi import __version__
+from shapempi import __version__, verbs
 from shapempi.errors import ConfigError, MissingInputError, ShapempiError
+from shapempi.grammar import GRAMMARS
 
 __all__ = ["main"]
 
@@ -71,51 +72,50 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"shapempi {__version__}")
-    verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
+    commands = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
 
-    verb = verbs.add_parser("simulate", help="make a survey with known truth (also under mpirun)")
+    verb = commands.add_parser("simulate", help="make a survey with known truth (also under mpirun)")
     verb.add_argument("config", type=Path, metavar="CONFIG", help="TOML file with a table [simulation]")
-    verb.add_argument("--folder", type=Path, help="where to write; by default the folder above the exposures")
     verb.add_argument("--overwrite", action="store_true", help="replace files that are already there")
-    verb.set_defaults(verb=_simulate)
+    verb.set_defaults(verb=verbs.simulate)
 
-    verb = verbs.add_parser("plan", help="list units and missing inputs; starts nothing")
+    verb = commands.add_parser("plan", help="list units and missing inputs; starts nothing")
     verb.add_argument("config", type=Path, metavar="CONFIG", help="TOML file")
     verb.add_argument("--units", action="store_true", help="name every unit")
-    verb.set_defaults(verb=_plan)
+    verb.set_defaults(verb=verbs.plan)
 
-    verb = verbs.add_parser("run", help="the main job (mpirun -n N shapempi run CONFIG); the same command resumes")
+    verb = commands.add_parser("run", help="the main job (mpirun -n N shapempi run CONFIG); the same command resumes")
     verb.add_argument("config", type=Path, metavar="CONFIG", help="TOML file")
-    verb.set_defaults(verb=_run)
+    verb.set_defaults(verb=verbs.run)
 
-    verb = verbs.add_parser("status", help="how far a run is; works while it runs")
+    verb = commands.add_parser("status", help="how far a run is; works while it runs")
     verb.add_argument("run", type=Path, metavar="RUN", help="run folder")
     verb.add_argument("--exit-code", action="store_true", help="exit with the run's verdict instead of 0")
-    verb.set_defaults(verb=_status)
+    verb.set_defaults(verb=verbs.status)
 
-    verb = verbs.add_parser("gather", help="merge the part files of a run to one catalogue")
+    verb = commands.add_parser("gather", help="merge the part files of a run to one catalogue")
     verb.add_argument("run", type=Path, metavar="RUN", help="run folder")
     verb.add_argument("--output", type=Path, help="catalogue to write (RUN/catalogue.h5)")
     verb.add_argument("--overwrite", action="store_true", help="replace a catalogue that is already there")
-    verb.set_defaults(verb=_gather)
+    verb.set_defaults(verb=verbs.gather)
 
-    verb = verbs.add_parser("report", help="summary, figures, and the comparison with the truth if there is one")
+    verb = commands.add_parser("report", help="summary, figures, and the comparison with the truth if there is one")
     verb.add_argument("run", type=Path, metavar="RUN", help="run folder")
-    verb.add_argument("--truth", type=Path, help="truth table of a simulation")
-    verb.set_defaults(verb=_report)
+    verb.add_argument("--truth", type=Path, help="truth of a simulation; found beside the exposures by default")
+    verb.set_defaults(verb=verbs.report)
 
-    verb = verbs.add_parser("export", help="write the catalogue in another form")
+    verb = commands.add_parser("export", help="write the catalogue in another form")
     verb.add_argument("run", type=Path, metavar="RUN", help="run folder")
     verb.add_argument("--format", choices=["fits"], default="fits", help="file format")
-    verb.add_argument("--grammar", choices=["native", "legacy", "v2"], default="native", help="column names")
+    verb.add_argument("--grammar", choices=list(GRAMMARS), default="native", help="column names")
     verb.add_argument("--output", type=Path, help="file to write (RUN/catalogue.fits)")
     verb.add_argument("--overwrite", action="store_true", help="replace a file that is already there")
-    verb.set_defaults(verb=_export)
+    verb.set_defaults(verb=verbs.export)
 
-    verb = verbs.add_parser("config", help="check a configuration, or print the reference of all keys")
+    verb = commands.add_parser("config", help="check a configuration, or print the reference of all keys")
     verb.add_argument("config", type=Path, metavar="CONFIG", nargs="?", help="TOML file to check")
     verb.add_argument("--reference", action="store_true", help="print every key with type, default, unit and range")
     verb.add_argument("--columns", action="store_true", help="print every column of the catalogue")
     verb.add_argument("--template", action="store_true", help="print a complete configuration with comments")
-    verb.set_defaults(verb=_config)
+    verb.set_defaults(verb=verbs.config)
     return parser

@@ -1,17 +1,26 @@
-"""From the plan of a survey to units of work: what waits for what, and what is done first."""
+"""From the plan of a survey to units of work: what waits for what, what is first, and what a commit is called.
+
+A unit's product is committed under a name that says from what it was made, beside the unit's own name:
+
+* a CCD's name is its uid;
+* `tile:241.293~1f2e3d4c`: the digits are the checksum of the list of CCDs that touch the tile, so a tile is done anew
+  when an exposure has been added;
+* `block:241.293:3~1f2e3d4c+2243881-12`: behind the tile's checksum follow the CCDs whose epochs were lost because
+  their units failed, so a block is done anew when such a CCD has been mended.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-import numpy as np
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TypeVar
 
 from shapempi.ids import BlockId, CcdId, TileId
 from shapempi.mpi.unit import Unit
 from shapempi.product import Product
 from shapempi.survey.graph import SurveyPlan, TilePlan
 
-__all__ = ["BLOCK_ARRAYS", "EPOCH_SECONDS", "block_units", "first_units"]
+__all__ = ["BLOCK_ARRAYS", "block_units", "commit_name", "complete", "first_units", "of_blocks", "tile_digest"]
 
 #: Predicted time of one object on one CCD with the reference engine, and per object beside that [s].
 EPOCH_SECONDS, OBJECT_SECONDS = 0.1, 0.02
@@ -19,11 +28,13 @@ EPOCH_SECONDS, OBJECT_SECONDS = 0.1, 0.02
 #: Predicted time of the blocks of a tile per pixel of the tile [s]: 30 objects a square arcminute on three CCDs.
 BLOCK_SECONDS_PER_PIXEL = 30 * (3 * EPOCH_SECONDS + OBJECT_SECONDS) * (0.186 / 60) ** 2
 
-#: Units that others wait for go first; blocks before tiles keeps the number of open tiles small.
+#: Blocks go before tiles and tiles before CCDs, so that few tiles are open at a time.
 _PRIORITY = {"ccd": 1, "tile": 2, "block": 3}
 
 #: Arrays of a tile's product from which its blocks are made.
 BLOCK_ARRAYS = ("blocks", "block_ccds")
+
+_Place = TypeVar("_Place")
 
 
 def first_units(plan: SurveyPlan) -> list[Unit]:
@@ -61,18 +72,29 @@ def _tile_unit(tile: TilePlan, plan: SurveyPlan) -> Unit:
         cost=plan.costs[uid],
         priority=_PRIORITY["tile"],
         after=tuple(ccd.uid for ccd in tile.ccds),
-        payload={"tile": str(tile.tile), "ccds": [(ccd.exposure, ccd.ccd) for ccd in tile.ccds]},
+        payload={
+            "tile": str(tile.tile),
+            "ccds": [(ccd.exposure, ccd.ccd) for ccd in tile.ccds],
+            "digest": tile_digest(tile),
+        },
         promised=BLOCK_SECONDS_PER_PIXEL * plan.pixels[uid],
     )
 
 
-def block_units(tile: TileId, product: Product) -> Iterator[Unit]:
+def tile_digest(tile: TilePlan) -> str:
+    """Return the checksum of the list of CCDs that touch a tile, eight hexadecimal digits."""
+    return f"{zlib.crc32(' '.join(str(ccd) for ccd in tile.ccds).encode()):08x}"
+
+
+def block_units(tile: TileId, digest: str, product: Product) -> Iterator[Unit]:
     """Return the units of a tile's blocks, as the tile's product describes them.
 
     Parameters
     ----------
     tile : TileId
         The tile.
+    digest : str
+        `tile_digest` of the plan that the product was made by.
     product : Product
         Its product, with `BLOCK_ARRAYS`.
 
@@ -93,10 +115,61 @@ def block_units(tile: TileId, product: Product) -> Iterator[Unit]:
             priority=_PRIORITY["block"],
             needs=(tile.uid,),
             after=tuple(ccd.uid for ccd in seen),
-            payload={"tile": str(tile), "index": index},
+            payload={"tile": str(tile), "index": index, "digest": digest},
         )
 
 
-def expected_rows(product: Product) -> int:
-    """Return the number of catalogue rows that the blocks of a tile must give."""
-    return int(np.sum(product.arrays["blocks"]["n_object"]))
+def commit_name(unit: Unit, done: Iterable[str]) -> str:
+    """Return the name under which a unit's product is committed.
+
+    Parameters
+    ----------
+    unit : Unit
+        The unit.
+    done : iterable of str
+        The units before it whose products it can use, by uid.
+    """
+    if unit.kind == "ccd":
+        return unit.uid
+    name = f"{unit.uid}~{unit.payload['digest']}"
+    if unit.kind == "tile":
+        return name
+    lost = sorted(set(unit.after) - set(done))
+    return name + "".join(f"+{uid.removeprefix('ccd:')}" for uid in lost)
+
+
+def complete(committed: Mapping[str, _Place], plan: SurveyPlan) -> dict[str, _Place]:
+    """Return, by uid, the commits that need not be done again whatever happens to the CCDs that failed before.
+
+    Parameters
+    ----------
+    committed : mapping of str to place
+        Every commit by its name.
+    plan : SurveyPlan
+        The plan; commits made from other lists of CCDs do not count.
+    """
+    digests = {plan_tile.tile.uid: tile_digest(plan_tile) for plan_tile in plan.tiles}
+    found = {}
+    for name, place in committed.items():
+        uid, mark, made_from = name.partition("~")
+        if not mark or made_from == digests.get(_tile_uid(uid)):
+            found[uid] = place
+    return found
+
+
+def of_blocks(committed: Mapping[str, _Place], tile: TilePlan) -> dict[str, _Place]:
+    """Return the commits of a tile's blocks by uid, of each block the one that lost the fewest CCDs."""
+    prefix = f"block:{tile.tile}:"
+    best: dict[str, tuple[int, str]] = {}
+    for name in committed:
+        uid, _, made_from = name.partition("~")
+        digest, *lost = made_from.split("+")
+        if uid.startswith(prefix) and digest == tile_digest(tile):
+            best[uid] = min(best.get(uid, (len(lost), name)), (len(lost), name))
+    return {uid: committed[name] for uid, (_, name) in best.items()}
+
+
+def _tile_uid(uid: str) -> str:
+    """Return the uid of the tile that a tile's or a block's uid belongs to."""
+    kind, _, rest = uid.partition(":")
+    return f"tile:{rest.partition(':')[0]}" if kind == "block" else uid

@@ -85,7 +85,7 @@ class CcdStage:
                     f"(limit {self.exposure.mask.missing_remove_ratio:.0%}, exposure.mask.missing_remove_ratio)"
                 )
         with watch("background"):
-            mesh = estimate_background(image.data, image.weight <= 0, self.exposure.background)
+            mesh = estimate_background(image.data, ~(image.weight > 0), self.exposure.background)
             ny, nx = image.data.shape
             data = image.data - mesh.evaluate(0, ny, 0, nx)
         with watch("detect"):
@@ -105,7 +105,7 @@ class CcdStage:
             rng = np.random.default_rng([self.seed, ccd.exposure, ccd.ccd])
             selection = select_stars(detections.table, scale, self.stars, rng)
             if not selection.selected.any():
-                raise MeasurementError(f"{image.path} CCD {ccd.ccd}: no stars selected: {selection.reason}")
+                raise MeasurementError(f"{image.path}: no stars selected: {selection.reason}")
             vignets = _StarVignets.cut(data, image, mask.plane, detections, selection, self.psf.size)
         with watch("psf"):
             train = selection.train[selection.selected]
@@ -118,9 +118,12 @@ class CcdStage:
                     vignets.offset[train],
                     (ny, nx),
                     self.psf,
+                    gain=image.gain,
                 )
             except MeasurementError as error:
-                raise MeasurementError(f"{image.path} CCD {ccd.ccd}: {error}") from error
+                raise MeasurementError(f"{image.path}: {error}") from error
+            if fit.reason:
+                raise MeasurementError(f"{image.path}: the PSF model is refused: {fit.reason}")
         with watch("validate"):
             test = ~train
             star_table = self._validate(ccd, image, fit.model, vignets, detections, selection, test)
@@ -224,5 +227,5 @@ def _assemble(
     }
     attrs |= {f"masked_{name.lower()}": float(part) for name, part in mask.fractions.items()}
     attrs |= dict(mesh.attrs) | dict(psf.attrs)
-    arrays = {"mask": mask.plane, "stars": star_table, **mesh.arrays, **psf.arrays}
+    arrays = {"mask": mask.compact(), "stars": star_table, **mesh.arrays, **psf.arrays}
     return Product(arrays, attrs)

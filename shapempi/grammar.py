@@ -1,0 +1,122 @@
+"""The catalogue in the older grammars: other names, vectors of two, and their values for "no result"."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from shapempi.catalog import COLUMNS, Alias, Column
+
+__all__ = ["GRAMMARS", "columns_of", "translator"]
+
+#: What each grammar takes from a column's declaration.
+GRAMMARS: dict[str, Callable[[Column], Alias | None]] = {
+    "native": lambda column: Alias(column.name),
+    "legacy": lambda column: column.legacy,
+    "v2": lambda column: column.v2,
+}
+
+#: The original PSF, which the older grammars repeat for every type.
+_TYPES = ("NOSHEAR", "1P", "1M", "2P", "2M")
+
+
+def _entries(grammar: str) -> list[tuple[str, list[tuple[Column, Alias]]]]:
+    """Return old names in order, each with the native columns that make it."""
+    found: dict[str, list[tuple[Column, Alias]]] = {}
+    for column in COLUMNS:
+        alias = GRAMMARS[grammar](column)
+        if alias is not None:
+            found.setdefault(alias.name, []).append((column, alias))
+    if grammar != "native":
+        for kind in _TYPES:
+            for name, alias in _original_psf(grammar, kind):
+                column = next(column for column in COLUMNS if column.name == name)
+                found.setdefault(alias.name, []).append((column, alias))
+    return list(found.items())
+
+
+def _original_psf(grammar: str, kind: str) -> list[tuple[str, Alias]]:
+    """Return the names of the original PSF's shape and size for one type."""
+    size = ("psf_T", Alias(f"NGMIX_T_PSFo_{kind}", None, 0.0))
+    if grammar == "legacy":
+        ell = f"NGMIX_ELL_PSFo_{kind}"
+        return [("psf_g1", Alias(ell, 0, -10.0)), ("psf_g2", Alias(ell, 1, -10.0)), size]
+    return [
+        ("psf_g1", Alias(f"NGMIX_G1_PSFo_{kind}", None, -10.0)),
+        ("psf_g2", Alias(f"NGMIX_G2_PSFo_{kind}", None, -10.0)),
+        size,
+    ]
+
+
+def columns_of(grammar: str) -> list[Column]:
+    """Return the columns of a catalogue in a grammar, with units and meanings.
+
+    Parameters
+    ----------
+    grammar : str
+        `native`, `legacy` or `v2`.
+    """
+    result = []
+    for name, sources in _entries(grammar):
+        first = sources[0][0]
+        dtype = f"({len(sources)},){first.dtype}" if len(sources) > 1 else first.dtype
+        result.append(Column(name, dtype, first.unit, first.meaning))
+    return result
+
+
+def translator(grammar: str) -> Callable[[np.ndarray], np.ndarray]:
+    """Return the function that turns native rows into rows of a grammar.
+
+    Parameters
+    ----------
+    grammar : str
+        `native`, `legacy` or `v2`.
+    """
+    entries = _entries(grammar)
+    dtype = np.dtype([(column.name, column.dtype) for column in columns_of(grammar)])
+
+    def translate(rows: np.ndarray) -> np.ndarray:
+        table = np.zeros(len(rows), dtype=dtype)
+        for name, sources in entries:
+            if len(sources) == 1:
+                table[name] = _filled(rows, *sources[0])
+            else:
+                for column, alias in sources:
+                    table[name][:, alias.element] = _filled(rows, column, alias)
+        return table
+
+    return translate
+
+
+def _filled(rows: np.ndarray, column: Column, alias: Alias) -> np.ndarray:
+    """Return a column with the grammar's value in place of NaN."""
+    values = rows[column.name]
+    if values.dtype.kind != "f" or np.isnan(alias.missing):
+        return values
+    return np.where(np.isnan(values), alias.missing, values)
+
+
+def reference(groups: Sequence[tuple[str, Sequence[Column]]]) -> str:
+    """Return the page of all columns as Markdown (`docs/columns.md`).
+
+    Parameters
+    ----------
+    groups : sequence of (str, sequence of Column)
+        Title and columns of each table.
+    """
+    lines = ["# Columns", "", "Made by `shapempi config --columns` from the declarations in the code; do not edit.", ""]
+    for title, columns in groups:
+        lines += [f"## {title}", "", "| column | type | unit | meaning | legacy | v2 |", "|---|---|---|---|---|---|"]
+        for column in columns:
+            old = [_alias_text(alias) for alias in (column.legacy, column.v2)]
+            cells = (f"`{column.name}`", column.dtype, column.unit, column.meaning, *old)
+            lines.append("| " + " | ".join(cells) + " |")
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _alias_text(alias: Alias | None) -> str:
+    if alias is None:
+        return ""
+    return f"`{alias.name}`" if alias.element is None else f"`{alias.name}[{alias.element}]`"

@@ -1,0 +1,233 @@
+"""The catalogue file: HDF5 tables by column, written in slices, and its export to FITS.
+
+    /catalogue/<column>, /epochs/<column>, /stars/<column>    attributes unit, meaning
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import fitsio
+import h5py
+import numpy as np
+
+from shapempi.catalog import Column, dtype_of
+from shapempi.errors import ConfigError, DataError, MissingInputError
+from shapempi.io.atomic import replacing
+
+__all__ = ["TableWriter", "create_catalogue", "read_attributes", "read_table", "write_fits"]
+
+#: Rows that are held in memory at once while a catalogue is copied.
+CHUNK_ROWS = 65_536
+
+
+class TableWriter:
+    """Writes one table of a catalogue, slice by slice.
+
+    Parameters
+    ----------
+    file : h5py.File
+        The open catalogue.
+    name : str
+        Name of the table.
+    columns : sequence of Column
+        Its columns.
+    n_row : int
+        Its rows; all must be written.
+    """
+
+    def __init__(self, file: h5py.File, name: str, columns: Sequence[Column], n_row: int) -> None:
+        self._name = name
+        self._n_row = n_row
+        self._next = 0
+        group = file.create_group(name)
+        group.attrs["n_row"] = n_row
+        self._datasets = {}
+        for column in columns:
+            options = {"chunks": (min(n_row, CHUNK_ROWS),), "compression": "gzip", "compression_opts": 1}
+            dataset = group.create_dataset(
+                column.name, shape=(n_row,), dtype=column.dtype, **(options | {"shuffle": True} if n_row else {})
+            )
+            dataset.attrs["unit"] = column.unit
+            dataset.attrs["meaning"] = column.meaning
+            self._datasets[column.name] = dataset
+
+    def append(self, rows: np.ndarray) -> None:
+        """Write the next rows.
+
+        Raises
+        ------
+        DataError
+            If there are more rows than announced.
+        """
+        stop = self._next + len(rows)
+        if stop > self._n_row:
+            raise DataError(f"table {self._name}: more than the announced {self._n_row} rows")
+        for name, dataset in self._datasets.items():
+            dataset[self._next : stop] = rows[name]
+        self._next = stop
+
+    def finish(self) -> None:
+        """Check that every row was written.
+
+        Raises
+        ------
+        DataError
+            If rows are missing.
+        """
+        if self._next != self._n_row:
+            raise DataError(f"table {self._name}: {self._next} of {self._n_row} rows were written")
+
+
+@contextmanager
+def create_catalogue(path: Path, attributes: Mapping[str, str | int], *, overwrite: bool) -> Iterator[h5py.File]:
+    """Open a new catalogue for writing; it appears under its name when the block ends well.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    attributes : mapping
+        Attributes of the file.
+    overwrite : bool
+        Whether a file that is there may be replaced.
+
+    Yields
+    ------
+    h5py.File
+        The open file.
+
+    Raises
+    ------
+    ConfigError
+        If the file is there and must not be replaced, or cannot be written.
+    """
+    refuse_existing(path, overwrite=overwrite)
+    try:
+        with replacing(path) as temporary, h5py.File(temporary, "w", locking=False) as file:
+            for name, value in attributes.items():
+                file.attrs[name] = value
+            yield file
+    except PermissionError as error:
+        raise ConfigError(f"{path}: cannot write the catalogue: {error.strerror}") from error
+
+
+def refuse_existing(path: Path, *, overwrite: bool) -> None:
+    """Raise ConfigError if a file is there and must not be replaced."""
+    if path.exists() and not overwrite:
+        raise ConfigError(f"{path} is already there; give --overwrite to replace it, or --output for another file")
+
+
+def _open(path: Path) -> h5py.File:
+    """Open a catalogue for reading."""
+    try:
+        return h5py.File(path, "r", locking=False)
+    except FileNotFoundError as error:
+        raise MissingInputError(f"{path}: there is no catalogue; make it with `shapempi gather`") from error
+    except OSError as error:
+        raise DataError(f"{path}: not a catalogue: {error}") from error
+
+
+def read_attributes(path: Path) -> dict[str, str | int]:
+    """Return the attributes of a catalogue."""
+    with _open(path) as file:
+        return dict(file.attrs)
+
+
+def read_table(path: Path, name: str = "catalogue", columns: Sequence[str] | None = None) -> np.ndarray:
+    """Read a table of a catalogue.
+
+    Parameters
+    ----------
+    path : Path
+        The catalogue.
+    name : str, optional
+        The table.
+    columns : sequence of str, optional
+        Columns to read; all by default.
+
+    Returns
+    -------
+    ndarray
+        Structured array.
+
+    Raises
+    ------
+    MissingInputError, DataError
+        If the file, the table or a column is not there.
+    """
+    with _open(path) as file:
+        group = _group(file, path, name)
+        return _read_rows(group, list(group) if columns is None else columns, path, slice(None))
+
+
+def _group(file: h5py.File, path: Path, name: str) -> h5py.Group:
+    if name not in file:
+        raise DataError(f"{path}: there is no table {name}; tables are {', '.join(file)}")
+    return file[name]
+
+
+def _read_rows(group: h5py.Group, columns: Sequence[str], path: Path, rows: slice) -> np.ndarray:
+    """Read some rows of a table."""
+    absent = [name for name in columns if name not in group]
+    if absent:
+        raise DataError(f"{path}: table {group.name} has no column {', '.join(absent)}")
+    start, stop, _ = rows.indices(int(group.attrs["n_row"]))
+    table = np.zeros(stop - start, dtype=[(name, group[name].dtype) for name in columns])
+    for name in columns:
+        table[name] = group[name][start:stop]
+    return table
+
+
+def write_fits(
+    source: Path,
+    target: Path,
+    columns: Sequence[Column],
+    translate: object = None,
+    *,
+    overwrite: bool,
+) -> int:
+    """Copy a catalogue to a FITS binary table, some rows at a time.
+
+    Parameters
+    ----------
+    source : Path
+        The catalogue.
+    target : Path
+        FITS file; HDU 1 is `RESULTS`.
+    columns : sequence of Column
+        The columns of the FITS table, with units and meanings.
+    translate : callable, optional
+        Turns native rows into rows with these columns; by default they are native rows.
+    overwrite : bool
+        Whether a file that is there may be replaced.
+
+    Returns
+    -------
+    int
+        Rows written.
+
+    Raises
+    ------
+    ConfigError, MissingInputError, DataError
+        If a file is there and must not be replaced, or the catalogue cannot be used.
+    """
+    refuse_existing(target, overwrite=overwrite)
+    with _open(source) as file, replacing(target) as temporary:
+        group = _group(file, source, "catalogue")
+        n_row = int(group.attrs["n_row"])
+        names = list(group)
+        with fitsio.FITS(str(temporary), "rw", clobber=True) as fits:
+            fits.create_table_hdu(
+                dtype=dtype_of(columns), extname="RESULTS", units=[column.unit for column in columns]
+            )
+            hdu = fits["RESULTS"]
+            for number, column in enumerate(columns, start=1):
+                hdu.write_key(f"TCOMM{number}", column.meaning[:60])
+            for start in range(0, n_row, CHUNK_ROWS):
+                rows = _read_rows(group, names, source, slice(start, start + CHUNK_ROWS))
+                out = translate(rows) if callable(translate) else rows[[column.name for column in columns]]
+                hdu.append(np.ascontiguousarray(out.astype(dtype_of(columns))))
+    return n_row

@@ -1,0 +1,280 @@
+"""The run: joins the stages with the engine, and the units with what is already committed."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections.abc import Mapping
+from dataclasses import astuple, dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from shapempi.config import Config, load
+from shapempi.errors import ShapempiError
+from shapempi.ids import TileId
+from shapempi.io.journal import Journal, write_status
+from shapempi.io.parts import PartReader, PartWriter, scan
+from shapempi.io.runfolder import RunFolder
+from shapempi.io.starcat import STAR_DTYPE, read_star_catalogue
+from shapempi.mpi.attempt import Stopwatch, attempt
+from shapempi.mpi.comm import Comm, connect
+from shapempi.mpi.farm import run_master, run_worker
+from shapempi.mpi.schedule import Schedule
+from shapempi.mpi.unit import Outcome, Place, State, Unit
+from shapempi.product import Location
+from shapempi.report.progress import Progress, seconds_left
+from shapempi.report.summary import RunSummary
+from shapempi.stages.base import Stage
+from shapempi.stages.block import BlockStage
+from shapempi.stages.ccd import CcdStage
+from shapempi.stages.tile import TileStage
+from shapempi.survey.graph import SurveyPlan, make_plan
+from shapempi.survey.inputs import SurveyInputs, find_inputs
+from shapempi.units import BLOCK_ARRAYS, block_units, commit_name, complete, first_units
+
+__all__ = ["exit_code", "run"]
+
+#: Time between two writes of RUN/status.json [s].
+STATUS_SECONDS = 10.0
+
+
+@dataclass(frozen=True)
+class _Setup:
+    """What every rank must know before it can work."""
+
+    config: Config
+    inputs: SurveyInputs
+    folder: Path
+    job: str
+    digest: str
+
+
+class Crew:
+    """What one rank needs to do units: the stages, a reader of products, a writer of its own part file.
+
+    Parameters
+    ----------
+    setup : _Setup
+        Configuration, inputs and run folder.
+    rank : int
+        This rank.
+    host : str
+        Name of this machine.
+    """
+
+    def __init__(self, setup: _Setup, rank: int, host: str) -> None:
+        self._setup = setup
+        self._rank = rank
+        self._host = host
+        self._reader = PartReader(setup.folder)
+        self._writer: PartWriter | None = None
+
+    @cached_property
+    def _stages(self) -> dict[str, Stage]:
+        """The stages; the star catalogue is read once per rank."""
+        config, inputs = self._setup.config, self._setup.inputs
+        catalogue = config.input.star_catalogue
+        stars = np.zeros(0, STAR_DTYPE) if catalogue is None else read_star_catalogue(catalogue)
+        seed = config.survey.seed
+        return {
+            "ccd": CcdStage(inputs, stars, config.exposure, config.stars, config.psf, seed),
+            "tile": TileStage(inputs, self._reader, stars, config.tile, config.run.block_size),
+            "block": BlockStage(inputs, self._reader, config.vignet, config.spread, config.shapes, seed),
+        }
+
+    def execute(self, unit: Unit, places: Mapping[str, Place]) -> Outcome:
+        """Do one unit and commit its product; an exception of the unit becomes its outcome."""
+        return attempt(self._work, unit, places, rank=self._rank, host=self._host)
+
+    def _work(self, unit: Unit, places: Mapping[str, Place], watch: Stopwatch) -> Place:
+        """Do one unit; returns where its product is committed."""
+        if unit.uid in places:
+            return places[unit.uid]  # an earlier run did it from the same inputs
+        inputs = {uid: Location(*place) for uid, place in places.items()}
+        product, n_row = self._stages[unit.kind].process(unit.payload, inputs, watch)
+        with watch("commit"):
+            if self._writer is None:
+                self._writer = PartWriter(self._setup.folder, self._setup.job, self._rank, digest=self._setup.digest)
+            location = self._writer.commit(commit_name(unit, places), product, n_row)
+        return Place(location.file, location.group, location.crc32, location.n_row)
+
+    def close(self) -> None:
+        """Close the part file."""
+        if self._writer is not None:
+            self._writer.close()
+
+
+def run(path: Path) -> int:
+    """Measure a survey, or go on where an earlier run stopped.
+
+    Every rank calls this; rank 0 hands out the work and, unless it is alone, does none.
+
+    Parameters
+    ----------
+    path : Path
+        Configuration file; only rank 0 reads it.
+
+    Returns
+    -------
+    int
+        The exit code.
+
+    Raises
+    ------
+    ShapempiError
+        On rank 0, if the run cannot start; the other ranks return the exit code 2 then and say nothing.
+    """
+    failure: ShapempiError | None = None
+    with connect() as comm:
+        folder: RunFolder | None = None
+        setup: _Setup | None = None
+        plan: SurveyPlan | None = None
+        if comm.rank == 0:
+            try:
+                config = load(path)
+                inputs = find_inputs(config.input)
+                plan = make_plan(inputs)
+                folder = RunFolder.open(config.run.folder, config.digest())
+                folder.keep("config.toml", path.read_bytes())
+                folder.keep("plan.json", plan.to_json().encode())
+                setup = _Setup(config, inputs, folder.path, folder.job, config.digest())
+            except ShapempiError as error:
+                failure = error
+        setup = comm.share(setup)
+        if setup is None:
+            code = 2
+        elif folder is not None and plan is not None:
+            with folder:
+                code = _lead(comm, setup, plan)
+        else:
+            crew = Crew(setup, comm.rank, comm.host)
+            run_worker(comm, crew.execute)
+            crew.close()
+            code = 0
+    if failure is not None:
+        raise failure
+    return code
+
+
+def _lead(comm: Comm, setup: _Setup, plan: SurveyPlan) -> int:
+    """Hand out the work on rank 0; returns the exit code of the run."""
+    found = scan(setup.folder)
+    committed = {name: Place(*astuple(location)) for name, location in found.locations.items()}
+    reader = PartReader(setup.folder)
+    schedule = Schedule()
+    summary = RunSummary()
+    n_worker = max(comm.size - 1, 1)
+    start = time.monotonic()
+
+    def expand(outcome: Outcome) -> list[Unit]:
+        if outcome.kind != "tile" or outcome.place is None:
+            return []
+        payload = schedule.unit(outcome.uid).payload
+        product = reader.read(Location(*outcome.place), names=BLOCK_ARRAYS)
+        return list(block_units(TileId.parse(payload["tile"]), payload["digest"], product))
+
+    def inputs_of(unit: Unit) -> dict[str, Place]:
+        places = schedule.inputs(unit)
+        earlier = committed.get(commit_name(unit, places))
+        return places if earlier is None else {**places, unit.uid: earlier}
+
+    schedule.add(first_units(plan))
+    progress = Progress(schedule, n_worker, interval=setup.config.run.progress_interval)
+    with Journal(setup.folder, job=setup.job) as journal, progress:
+        problems = [str(problem) for problem in plan.problems]
+        journal.write("start", {"n_rank": comm.size, "problems": problems, "damaged": found.damaged})
+
+        def on_outcome(outcome: Outcome) -> None:
+            summary.add(outcome.record())
+            journal.write("unit", outcome.record())
+            if outcome.state is State.FAILED:
+                progress.say(f"{outcome.uid} failed: {outcome.error}: {outcome.reason}")
+
+        for text in (*problems, *found.damaged):
+            progress.say(f"input: {text}" if text in problems else f"damaged part file: {text}")
+        for outcome in schedule.restore(complete(committed, plan), expand):
+            on_outcome(outcome)
+        if schedule.n_restored:
+            progress.say(f"{schedule.n_restored} units are committed already and are not done again")
+        status = _StatusFile(setup, schedule, comm.size)
+
+        def tick() -> None:
+            progress.tick()
+            status.tick()
+
+        crew = Crew(setup, comm.rank, comm.host)
+        run_master(
+            comm,
+            schedule,
+            execute=crew.execute,
+            on_outcome=on_outcome,
+            expand=expand,
+            inputs_of=inputs_of,
+            tick=tick,
+        )
+        crew.close()
+        code = exit_code(summary, plan)
+        status.write(code)
+        journal.write("stop", {"exit_code": code, "wall": round(time.monotonic() - start, 3)})
+    print("\n".join(summary.lines(wall=time.monotonic() - start, n_worker=n_worker)), flush=True)
+    return code
+
+
+def exit_code(summary: RunSummary, plan: SurveyPlan) -> int:
+    """Return the exit code of a run that has ended.
+
+    Parameters
+    ----------
+    summary : RunSummary
+        What became of the units.
+    plan : SurveyPlan
+        The plan, with what is missing.
+
+    Returns
+    -------
+    int
+        0 complete; 3 if all that is lacking comes of missing files; 1 if anything else failed.
+    """
+    missing = [problem for problem in plan.problems if problem.missing]
+    roots = [error for _, error, _ in summary.failures if error != "blocked"]
+    if any(error != "MissingInputError" for error in roots) or len(missing) < len(plan.problems):
+        return 1
+    return 3 if missing or roots else 0
+
+
+class _StatusFile:
+    """Keeps RUN/status.json up to date for `shapempi status`."""
+
+    def __init__(self, setup: _Setup, schedule: Schedule, n_rank: int) -> None:
+        self._setup = setup
+        self._schedule = schedule
+        self._n_rank = n_rank
+        self._start = time.time()
+        self._next = 0.0
+
+    def tick(self) -> None:
+        """Write the file if it is time to."""
+        if time.monotonic() >= self._next:
+            self.write(None)
+
+    def write(self, code: int | None) -> None:
+        """Write the file; `code` is None while the run goes on."""
+        self._next = time.monotonic() + STATUS_SECONDS
+        left = seconds_left(self._schedule, max(self._n_rank - 1, 1))
+        write_status(
+            self._setup.folder,
+            {
+                "job": self._setup.job,
+                "host": socket.gethostname(),
+                "pid": os.getpid(),
+                "n_rank": self._n_rank,
+                "start": self._start,
+                "time": time.time(),
+                "counts": self._schedule.counts(),
+                "seconds_left": left,
+                "exit_code": code,
+            },
+        )

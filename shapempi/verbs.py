@@ -1,0 +1,198 @@
+"""What each verb of the command line does: print, and return the exit code."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from shapempi.catalog import COLUMNS, EPOCH_COLUMNS, STAR_COLUMNS
+from shapempi.config import Config, commented_toml, load
+from shapempi.config import reference as key_reference
+from shapempi.errors import ConfigError, DataError, MissingInputError
+from shapempi.gather import gather as gather_run
+from shapempi.gather import read_plan
+from shapempi.grammar import columns_of, translator
+from shapempi.grammar import reference as column_reference
+from shapempi.io.catalog import read_table, write_fits
+from shapempi.io.journal import read_journal
+from shapempi.io.tile import tile_image_hdu
+from shapempi.mpi.comm import connect
+from shapempi.report.figures import draw_overview
+from shapempi.report.progress import duration
+from shapempi.report.status import RunStatus
+from shapempi.report.summary import RunSummary
+from shapempi.report.truth import TruthReport, compare
+from shapempi.run import run as run_survey
+from shapempi.survey.graph import make_plan
+from shapempi.survey.inputs import find_inputs
+from shapempi.units import BLOCK_SECONDS_PER_PIXEL
+from shapempi.wcs import Wcs
+
+__all__ = ["config", "export", "gather", "plan", "report", "run", "simulate", "status"]
+
+
+def simulate(options: argparse.Namespace) -> int:
+    """Make the survey that a configuration's table [simulation] describes."""
+    # GalSim takes a second to import; no other verb needs the simulator.
+    from shapempi.report.progress import counter
+    from shapempi.sim.simulate import expected_size, simulate_survey
+
+    settings = load(options.config)
+    if settings.simulation is None:
+        raise ConfigError(f"{options.config}: there is no table [simulation], so nothing to simulate")
+    folder = _survey_folder(settings)
+    with connect() as comm:
+        if comm.rank == 0:
+            print(f"{folder}: {expected_size(settings.simulation)}", flush=True)
+        with counter("simulate", shown=comm.rank == 0) as progress:
+            simulate_survey(settings.simulation, folder, comm=comm, progress=progress, overwrite=options.overwrite)
+    return 0
+
+
+def _survey_folder(settings: Config) -> Path:
+    """Return the folder of a simulated survey: its exposures and tiles are in `exposures` and `tiles`."""
+    folder = settings.input.exposure_folder.parent
+    expected = (folder / "exposures", folder / "tiles")
+    if (settings.input.exposure_folder, settings.input.tile_folder) != expected:
+        raise ConfigError(
+            f"a simulated survey has the folders exposures and tiles side by side: [input] exposure_folder must be "
+            f"{expected[0]} and tile_folder {expected[1]}"
+        )
+    return folder
+
+
+def plan(options: argparse.Namespace) -> int:
+    """List units and missing inputs."""
+    settings = load(options.config)
+    inputs = find_inputs(settings.input)
+    survey = make_plan(inputs)
+    ccd_seconds = sum(survey.costs[ccd.uid] for ccd in survey.ccds)
+    tile_seconds = sum(survey.costs[tile.tile.uid] for tile in survey.tiles)
+    block_seconds = sum(BLOCK_SECONDS_PER_PIXEL * survey.pixels[tile.tile.uid] for tile in survey.tiles)
+    print(f"{len(survey.ccds):6d} CCDs of {len(inputs.exposures)} exposures, about {duration(ccd_seconds)} on one core")
+    print(f"{len(survey.tiles):6d} tiles, about {duration(tile_seconds)} on one core")
+    print(f"       their blocks of at most {settings.run.block_size} objects, about {duration(block_seconds)} on one core")
+    if options.units:
+        for ccd in survey.ccds:
+            print(ccd.uid)
+        for tile in survey.tiles:
+            print(f"{tile.tile.uid} waits for {len(tile.ccds)} CCDs: {', '.join(str(ccd) for ccd in tile.ccds)}")
+    for problem in survey.problems:
+        print(f"shapempi: input: {problem}", file=sys.stderr)
+    if not survey.problems:
+        print("all input files are there")
+        return 0
+    return 3 if any(problem.missing for problem in survey.problems) else 1
+
+
+def run(options: argparse.Namespace) -> int:
+    """Measure a survey."""
+    return run_survey(options.config)
+
+
+def status(options: argparse.Namespace) -> int:
+    """Say how far a run is."""
+    read_plan(options.run)  # says so if this is no run
+    state = RunStatus.read(options.run)
+    print("\n".join(state.lines()))
+    return state.exit_code if options.exit_code else 0
+
+
+def gather(options: argparse.Namespace) -> int:
+    """Merge the part files to one catalogue."""
+    result = gather_run(options.run, options.output, overwrite=options.overwrite)
+    print(
+        f"{result.path}: {result.n_row} objects of {result.n_tile} tiles, {result.n_epoch} epochs, "
+        f"{result.n_star} held-back stars"
+    )
+    for text in result.damaged:
+        print(f"shapempi: damaged part file: {text}", file=sys.stderr)
+    for uid in result.missing:
+        print(f"shapempi: not in the catalogue: {uid}; see `shapempi status {options.run}`", file=sys.stderr)
+    return 1 if result.missing else 0
+
+
+def report(options: argparse.Namespace) -> int:
+    """Print the summary, draw the figures, compare with the truth."""
+    catalogue_path = options.run / "catalogue.h5"
+    catalogue, stars = read_table(catalogue_path), read_table(catalogue_path, "stars")
+    folder = options.run / "report"
+    folder.mkdir(exist_ok=True)
+    settings = load(options.run / "config.toml")
+    picture = folder / "overview.png"
+    draw_overview(catalogue, stars, picture, title=f"{settings.survey.name}: {len(catalogue)} objects")
+    outcomes = [event for event in read_journal(options.run)[0] if event["event"] == "unit"]
+    lines = RunSummary.of(outcomes).lines()
+    truth_path = options.truth or settings.input.exposure_folder.parent / "truth.h5"
+    if options.truth is not None or truth_path.exists():
+        lines += ["", f"against the truth, {truth_path}", *_truth(settings, catalogue, truth_path).lines()]
+    print("\n".join(lines))
+    (folder / "report.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    print(f"\n{picture}")
+    return 0
+
+
+def _truth(settings: Config, catalogue: np.ndarray, path: Path) -> TruthReport:
+    """Compare a catalogue with the truth of a simulation."""
+    try:
+        with h5py.File(path, "r") as file:
+            objects = file["objects"][()]
+    except FileNotFoundError as error:
+        raise MissingInputError(f"{path}: there is no truth table") from error
+    except (OSError, KeyError) as error:
+        raise DataError(f"{path}: not the truth table of a simulation: {error}") from error
+    truth = np.zeros(
+        len(objects),
+        dtype=[("ra", "f8"), ("dec", "f8"), ("mag", "f8"), ("is_star", "?"), ("g1", "f8"), ("g2", "f8")],
+    )
+    for name in ("ra", "dec", "mag", "g1", "g2"):
+        truth[name] = objects[name]
+    truth["is_star"] = objects["type"] == 1
+    inputs = find_inputs(settings.input)
+    hdus = [tile_image_hdu(inputs.tile_paths(tile)[0]) for tile in inputs.tiles]
+    return compare(catalogue, truth, [(Wcs(hdu.header, str(hdu)), hdu.shape or (0, 0)) for hdu in hdus])
+
+
+def export(options: argparse.Namespace) -> int:
+    """Write the catalogue as FITS."""
+    target = options.output or options.run / "catalogue.fits"
+    n_row = write_fits(
+        options.run / "catalogue.h5",
+        target,
+        columns_of(options.grammar),
+        translator(options.grammar),
+        overwrite=options.overwrite,
+    )
+    print(f"{target}: {n_row} rows")
+    return 0
+
+
+def config(options: argparse.Namespace) -> int:
+    """Check a configuration, or print what there is to configure."""
+    if options.reference:
+        print(key_reference(), end="")
+    if options.columns:
+        tables = (("Catalogue", COLUMNS), ("Epochs", EPOCH_COLUMNS), ("Stars", STAR_COLUMNS))
+        print(column_reference(tables), end="")
+    if options.template:
+        print(commented_toml(TEMPLATE), end="")
+    if options.config is not None:
+        settings = load(options.config)
+        print(f"{options.config}: valid, fingerprint {settings.digest()}")
+    elif not (options.reference or options.columns or options.template):
+        raise ConfigError("name a file to check, or give --reference, --columns or --template")
+    return 0
+
+
+#: Values of the template for keys without a default.
+TEMPLATE = {
+    "survey.name": "survey",
+    "input.exposure_folder": "exposures",
+    "input.tile_folder": "tiles",
+    "input.star_catalogue": "star_catalogue.fits",
+    "run.folder": "run",
+}
