@@ -73,7 +73,7 @@ def test_realistic_stars_give_the_psf_within_the_requirements():
         assert result.reason == ""
         mean.append([dT.mean(), de1.mean(), de2.mean()])
         centre.append(distance.max())
-    # Noise of the mean of four CCDs: 3e-4 each; many more give < 1e-3 and < 3e-4 (docs of the fit).
+    # The noise of the mean of four CCDs is 3e-4.
     assert np.abs(np.mean(mean, axis=0)).max() < 1e-3
     assert max(centre) < 0.01
 
