@@ -223,7 +223,7 @@ def _crcs(array: np.ndarray, band: int) -> np.ndarray:
     if array.size == 0:
         return np.zeros(1, np.uint32)
     starts = range(0, array.shape[0], band)
-    return np.array([zlib.crc32(array[k : k + band].reshape(-1).view(np.uint8)) for k in starts], np.uint32)
+    return np.array([zlib.crc32(array[k : k + band].reshape(-1).view(np.uint8).data) for k in starts], np.uint32)
 
 
 def _entry(name: str, dtype: np.dtype, shape: tuple[int, ...], band: int, crcs: np.ndarray) -> list[Any]:

@@ -11,17 +11,21 @@ about one in ten of the states in between hides older groups.  So nothing that i
 contiguous and allocated at the start, and a row points to its group by object reference, which does not pass through
 the index.  The index serves people who look into a file.
 
+A full disk is met before HDF5 meets it, for HDF5 does not survive a failed write: a product is laid out in memory,
+its space is reserved, and then it is copied.
+
 Any other process may read a file while it grows: what a location names never changes, and what looks wrong for a
 moment (a caching file system, a flush under way) is read again.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import time
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -39,10 +43,10 @@ __all__ = ["PartReader", "PartWriter", "Scan", "scan"]
 PARTS = "parts"
 _FORM = 1
 #: Commits per file; then the rank begins another one.
-_N_COMMIT = 1024
+_N_COMMIT = 512
 _ROW = np.dtype(
     [
-        ("name", "S256"),
+        ("name", "S384"),
         ("digest", "S64"),
         ("n_row", "<i8"),
         ("crc32", "<u4"),
@@ -93,7 +97,7 @@ class PartWriter:
         Parameters
         ----------
         name : str
-            Name of the commit, at most 256 characters.
+            Name of the commit, at most 384 bytes.
         product : Product
             What to write.
         n_row : int, optional
@@ -109,7 +113,7 @@ class PartWriter:
         TypeError
             If the product holds what cannot be written.
         OSError
-            If the file system refuses (full, read-only, gone).  The next commit begins a new file.
+            If the file system refuses (full, read-only, gone).
         """
         raw = name.encode()
         if "/" in name or not 0 < len(raw) <= _ROW["name"].itemsize:
@@ -118,15 +122,14 @@ class PartWriter:
             self._path = self._new_file()
             self._n_commit = 0
         path, index = self._path, self._n_commit
-        try:
-            # Open for this commit only: in between the file is closed and sound, and this rank can read it too.
-            with h5py.File(path, "r+", locking=False) as file:
-                crc32 = _append(file, index, raw, self._digest, product, n_row, _flush)
-        except BaseException as error:
-            self._path = None  # whatever is in that file now, its committed units stay as they are
-            if isinstance(error, OSError | RuntimeError):
+        with _draft() as draft:
+            crc32 = write_group(draft, "product", product, n_row)
+            draft.flush()
+            try:
+                _commit(path, index, raw, self._digest, draft)
+            except (OSError, RuntimeError) as error:
+                self._path = None  # its committed units stay as they are; nothing more is trusted to it
                 raise OSError(f"cannot commit {name} to {path}: {error}; is the disk full or gone?") from error
-            raise
         self._n_commit += 1
         return Location(str(path.relative_to(self._run_folder)), f"/units/{name}#{index}", crc32, n_row)
 
@@ -138,59 +141,88 @@ class PartWriter:
         folder = self._run_folder / PARTS / self._job
         suffix = f"-{self._n_file}" if self._n_file else ""
         path = folder / f"rank-{self._rank:05d}{suffix}.h5"
+        with _draft() as draft:
+            draft.attrs.update({"form": _FORM, "job": self._job, "rank": self._rank, "host": socket.gethostname()})
+            _lay_out(draft)
+            draft.flush()
+            image = draft.id.get_file_image()
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            with h5py.File(path, "x", locking=False) as file:
-                file.attrs.update({"form": _FORM, "job": self._job, "rank": self._rank, "host": socket.gethostname()})
-                _lay_out(file)
-                _flush(file)
+            with path.open("xb") as file:
+                file.write(image)
+                file.flush()
+                os.fsync(file.fileno())
             sync_folder(folder)
-        except (OSError, RuntimeError) as error:
+        except OSError as error:
             raise OSError(f"cannot make the part file {path}: {error}") from error
         self._n_file += 1
         return path
+
+
+def _draft() -> h5py.File:
+    """Return a new HDF5 file that exists in memory only."""
+    return h5py.File("draft", "w", driver="core", backing_store=False, block_size=1024 * 1024)
 
 
 def _lay_out(file: h5py.File) -> None:
     """Make the table of commits and the group of units in a new file."""
     layout = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
     layout.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
-    layout.set_fill_time(h5py.h5d.FILL_TIME_NEVER)  # a hole in the file reads as zeros: no name
     file.create_group("units")
     file.create_dataset("commits", (_N_COMMIT,), _ROW, dcpl=layout)
 
 
+def _commit(path: Path, index: int, name: bytes, digest: bytes, draft: h5py.File) -> None:
+    """Commit the product that a draft holds as row `index` of a part file."""
+    need = draft.id.get_filesize() + 256 * 1024
+    # Open for this commit only: in between the file is closed and sound, and this rank can read it too.
+    with h5py.File(path, "r+", locking=False) as file:
+        _reserve(path, file.id.get_filesize(), need)
+
+        def flush() -> None:
+            file.flush()
+            os.fsync(file.id.get_vfd_handle())
+
+        _append(file, index, name, digest, draft, flush)
+        used = file.id.get_filesize()
+    os.truncate(path, used)
+
+
 def _append(
-    file: h5py.File,
-    index: int,
-    name: bytes,
-    digest: bytes,
-    product: Product,
-    n_row: int,
-    flush: Callable[[h5py.File], None],
-) -> int:
-    """Commit a product as row `index` of an open file; return its checksum."""
+    file: h5py.File, index: int, name: bytes, digest: bytes, draft: h5py.File, flush: Callable[[], None]
+) -> None:
+    """Copy the product of a draft into an open part file, then write its row."""
     units = file["units"]
     member = name.decode()
     if member in units:  # done again in the same job: the older group stays as it is
         member += f"@{index}"
-    crc32 = write_group(units, member, product, n_row)
-    flush(file)
+    draft.copy("product", units, member)
+    flush()
+    product = units[member]
     row = np.zeros((), _ROW)
-    row["name"], row["digest"], row["n_row"], row["crc32"] = name, digest, n_row, crc32
-    row["check"] = _check(name, digest, n_row, crc32)
-    row["group"] = units[member].ref
+    row["name"], row["digest"], row["group"] = name, digest, product.ref
+    row["n_row"], row["crc32"] = product.attrs["n_row"], product.attrs["crc32"]
+    row["check"] = _check(name, digest, int(row["n_row"]), int(row["crc32"]))
     file["commits"][index] = row
-    flush(file)
-    return crc32
+    flush()
 
 
-def _flush(file: h5py.File) -> None:
-    """Bring everything written so far to the disk."""
-    # The superblock may name a longer file before the last block is written; a reader takes such a file for truncated.
-    os.truncate(file.filename, file.id.get_filesize() + 1024 * 1024)
-    file.flush()
-    os.fsync(file.id.get_vfd_handle())
+def _reserve(path: Path, start: int, length: int) -> None:
+    """Make a file longer, with disk space behind it where the file system can promise that.
+
+    It also keeps the superblock from naming a longer file than there is while blocks are still to be written; a
+    reader takes such a file for truncated.
+    """
+    with path.open("r+b") as file:
+        try:
+            os.posix_fallocate(file.fileno(), start, length)
+        except OSError as error:
+            if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL):
+                raise
+        except AttributeError:  # macOS
+            pass
+        if os.fstat(file.fileno()).st_size < start + length:
+            file.truncate(start + length)
 
 
 class PartReader:
@@ -358,9 +390,7 @@ def scan(run_folder: Path, digest: str | None = None, *, deep: bool = False) -> 
     for path in paths:
         try:
             with h5py.File(path, "r", locking=False) as file:
-                for index, row in enumerate(file["commits"][()]):
-                    if not row["name"]:
-                        break
+                for index, row in enumerate(_rows(file)):
                     name = row["name"].decode(errors="replace")
                     problem = _fault(file, row, digest, deep)
                     if problem:
@@ -374,6 +404,16 @@ def scan(run_folder: Path, digest: str | None = None, *, deep: bool = False) -> 
         except Exception as error:  # a damaged file can raise anything; it must not cost the other files
             damaged.append(f"{path}: {type(error).__name__}: {error}")
     return Scan(locations, damaged, len(paths), n_duplicate)
+
+
+def _rows(file: h5py.File) -> Iterator[Any]:
+    """Yield the rows of a file's commits; few at a time, for most of the table is empty."""
+    table = file["commits"]
+    for start in range(0, len(table), 32):
+        for row in table[start : start + 32]:
+            if not row["name"]:
+                return
+            yield row
 
 
 def _fault(file: h5py.File, row: Any, digest: str | None, deep: bool) -> str:

@@ -146,9 +146,9 @@ def _bind(path: Path, digest: str) -> None:
         return
     if old and any((path / PARTS).glob("*/rank-*.h5")):
         raise ConfigError(
-            f"{path} holds units made with another configuration (digest {old[:12]}, now {digest[:12]}; its own is kept "
-            f"as {path / 'config.toml'}): results of two configurations are never mixed. Choose a new run.folder, go "
-            "back to the old values, or remove the folder to start over"
+            f"{path} holds units made with another configuration (digest {old[:12]}, now {digest[:12]}): results of "
+            f"two configurations are never mixed. Choose a new run.folder, go back to the old values (compare "
+            f"{path / 'config.toml'}), or remove the folder to start over"
         )
     with replacing(file) as temporary:
         temporary.write_text(digest + "\n")
