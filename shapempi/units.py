@@ -5,8 +5,8 @@ A unit's product is committed under a name that says from what it was made, besi
 * a CCD's name is its uid;
 * `tile:241.293~1f2e3d4c`: the digits are the checksum of the list of CCDs that touch the tile, so a tile is done anew
   when an exposure has been added;
-* `block:241.293:3~1f2e3d4c+2243881-12`: behind the tile's checksum follow the CCDs whose epochs were lost because
-  their units failed, so a block is done anew when such a CCD has been mended.
+* `block:241.293:3~1f2e3d4c+2.9a8b7c6d`: behind the tile's checksum follow the number of CCDs whose epochs were lost
+  because their units failed, and the checksum of their names, so a block is done anew when such a CCD has been mended.
 """
 
 from __future__ import annotations
@@ -83,7 +83,12 @@ def _tile_unit(tile: TilePlan, plan: SurveyPlan) -> Unit:
 
 def tile_digest(tile: TilePlan) -> str:
     """Return the checksum of the list of CCDs that touch a tile, eight hexadecimal digits."""
-    return f"{zlib.crc32(' '.join(str(ccd) for ccd in tile.ccds).encode()):08x}"
+    return _checksum(str(ccd) for ccd in tile.ccds)
+
+
+def _checksum(names: Iterable[str]) -> str:
+    """Return the checksum of a list of names, eight hexadecimal digits."""
+    return f"{zlib.crc32(' '.join(names).encode()):08x}"
 
 
 def block_units(tile: TileId, digest: str, product: Product) -> Iterator[Unit]:
@@ -135,7 +140,7 @@ def commit_name(unit: Unit, done: Iterable[str]) -> str:
     if unit.kind == "tile":
         return name
     lost = sorted(set(unit.after) - set(done))
-    return name + "".join(f"+{uid.removeprefix('ccd:')}" for uid in lost)
+    return f"{name}+{len(lost)}.{_checksum(lost)}" if lost else name
 
 
 def complete(committed: Mapping[str, _Place], plan: SurveyPlan) -> dict[str, _Place]:
@@ -163,9 +168,10 @@ def of_blocks(committed: Mapping[str, _Place], tile: TilePlan) -> dict[str, _Pla
     best: dict[str, tuple[int, str]] = {}
     for name in committed:
         uid, _, made_from = name.partition("~")
-        digest, *lost = made_from.split("+")
+        digest, _, lost = made_from.partition("+")
         if uid.startswith(prefix) and digest == tile_digest(tile):
-            best[uid] = min(best.get(uid, (len(lost), name)), (len(lost), name))
+            candidate = (int(lost.partition(".")[0] or 0), name)
+            best[uid] = min(best.get(uid, candidate), candidate)
     return {uid: committed[name] for uid, (_, name) in best.items()}
 
 
