@@ -27,7 +27,8 @@ __all__ = ["PsfAcceptance", "PsfFit", "PsfFitParams", "fit_psf"]
 #: Relative model error that is granted before a pixel is called an outlier, round by round: the first model is
 #: one image for the whole CCD, so everything that varies must pass.
 _TOLERANCES = (0.3, 0.1, 0.04, 0.03)
-#: The last tolerance is kept until the stars' centres move by less than this [pixel], for so many rounds in all.
+#: The last tolerance is kept until the stars are the same and their centres move by less than this [pixel], for so
+#: many rounds in all.
 _CENTRED = 0.005
 _MAX_ROUNDS = 10
 #: Radius [sigma of the PSF] inside which chi^2 is counted: 2.5 FWHM.
@@ -188,16 +189,19 @@ def fit_psf(
         grid=ModelGrid(params.size, params.sampling),
     )
     solution = _first_solution(stars)
+    used = np.zeros(len(stars), dtype=bool)
     for i in range(_MAX_ROUNDS):
         verdict = _judge(stars, solution, _TOLERANCES[min(i, len(_TOLERANCES) - 1)], params)
         if int(verdict.used.sum()) < params.acceptance.min_stars:
             raise MeasurementError(_too_few(f"{verdict.used.sum()} of {len(stars)} stars after rejection", params))
         centred = _recentre(stars, solution, verdict, params) if i > 0 else solution
         moved = float(np.max(np.abs(centred.centring - solution.centring)[verdict.used]))
+        settled = moved < _CENTRED and np.array_equal(used, verdict.used)
+        used = verdict.used
         solution = _improve(stars, centred, verdict, params)
-        if i >= len(_TOLERANCES) - 1 and moved < _CENTRED:
+        if i >= len(_TOLERANCES) - 1 and settled:
             break
-    return _result(stars, solution, verdict.used, shape, params, np.argsort(order))
+    return _result(stars, solution, used, shape, params, np.argsort(order))
 
 
 def _too_few(what: str, params: PsfFitParams) -> str:
