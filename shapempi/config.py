@@ -177,6 +177,11 @@ def _type_name(info: FieldInfo) -> str:
     return text.replace("typing.", "").replace("pathlib.", "").replace("NoneType", "None")
 
 
+def _code(value: Any) -> str:
+    """Write a default for the reference page."""
+    return f"`{_toml_value(value)}`"
+
+
 def _toml_value(value: Any) -> str:
     """Write a default as TOML."""
     if isinstance(value, bool):
@@ -203,7 +208,7 @@ def reference() -> str:
             title = (group.__doc__ or "").strip().splitlines()[0]
             lines += ["", f"## `[{'.'.join(path)}]`", "", title, ""]
             lines += ["| key | type | default | unit | range | meaning |", "|---|---|---|---|---|---|"]
-        default = "required" if info.is_required() else f"`{_toml_value(info.default)}`"
+        default = "required" if info.is_required() else "none" if info.default is None else _code(info.default)
         cells = (f"`{name}`", _type_name(info), default, _unit(info), _limits(info), info.description or "")
         lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     return "\n".join(lines) + "\n"
@@ -232,14 +237,14 @@ def commented_toml(values: dict[str, Any], *, skip: tuple[str, ...] = ("simulati
         if path != current:
             current = path
             title = (group.__doc__ or "").strip().splitlines()[0]
-            lines += ["", f"[{'.'.join(path)}]", f"# {title}"]
+            lines += ["", f"# {title}", f"[{'.'.join(path)}]"]
         about = [info.description or ""]
         about += [f"[{_unit(info)}]"] if _unit(info) else []
         about += [f"({_limits(info)})"] if _limits(info) else []
         lines.append("# " + " ".join(about))
         value = values.get(".".join((*path, name)), info.default)
         if value is None or info.is_required() and value is info.default:
-            lines.append(f"# {name} = ")
+            lines.append(f"# {name} =   (no default)")
         else:
             lines.append(f"{name} = {_toml_value(value)}")
     return "\n".join(lines).lstrip("\n") + "\n"

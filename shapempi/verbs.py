@@ -22,11 +22,12 @@ from shapempi.io.journal import read_journal
 from shapempi.io.tile import tile_image_hdu
 from shapempi.mpi.comm import connect
 from shapempi.report.figures import draw_overview
-from shapempi.report.progress import duration
+from shapempi.report.progress import counter, duration
 from shapempi.report.status import RunStatus
 from shapempi.report.summary import RunSummary
 from shapempi.report.truth import TruthReport, compare
 from shapempi.run import run as run_survey
+from shapempi.sim.simulate import expected_size, simulate_survey
 from shapempi.survey.graph import make_plan
 from shapempi.survey.inputs import find_inputs
 from shapempi.units import BLOCK_SECONDS_PER_PIXEL
@@ -37,10 +38,6 @@ __all__ = ["config", "export", "gather", "plan", "report", "run", "simulate", "s
 
 def simulate(options: argparse.Namespace) -> int:
     """Make the survey that a configuration's table [simulation] describes."""
-    # GalSim takes a second to import; no other verb needs the simulator.
-    from shapempi.report.progress import counter
-    from shapempi.sim.simulate import expected_size, simulate_survey
-
     settings = load(options.config)
     if settings.simulation is None:
         raise ConfigError(f"{options.config}: there is no table [simulation], so nothing to simulate")

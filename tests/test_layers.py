@@ -21,9 +21,12 @@ BELOW_CONFIG = {"stages", "mpi", "sim", "report", "measure"} | SURVEY
 #: What the modules of a layer may import besides their own layer.
 MAY_IMPORT = {
     "__main__": {"cli"},
-    "cli": {"run", "units", "config"} | BELOW_CONFIG,
+    "cli": {"verbs", "grammar", "errors"},
+    "verbs": {"run", "gather", "grammar", "units", "config"} | BELOW_CONFIG,
     "run": {"units", "config"} | BELOW_CONFIG,
+    "gather": {"units"} | SURVEY,
     "units": {"mpi"} | SURVEY,  # part of run: makes the units that mpi gives out from the plan that survey makes
+    "grammar": GROUND,
     "config": BELOW_CONFIG,
     "stages": {"measure"} | SURVEY,
     "mpi": {"errors"},

@@ -18,7 +18,6 @@ from shapempi.measure.gaussfit import FitParams, GaussianFit, PixelList, Residua
 from shapempi.measure.metacal import MetacalImages, MetacalParams, metacal_images, shear_matrix, sheared_weight
 from shapempi.measure.noise import object_generator
 from shapempi.measure.observation import EpochParams, Observation, Preparation, Rejection, prepare
-from shapempi.params import key
 from shapempi.vignet import VignetStack, VignetStacks
 
 __all__ = [
@@ -43,8 +42,6 @@ _DEFAULT_T, _SMALLEST_T = 0.2, 0.02
 
 class ShapeParams(EpochParams, MetacalParams, FitParams):
     """Shape measurement: epochs, metacalibration, fit."""
-
-    mag_zp: float = key(30.0, "Zero point of the survey's counts.", unit="mag")
 
 
 def _columns() -> list[tuple[str, str]]:
@@ -119,11 +116,16 @@ class GalsimEngine:
             if kind == "noshear" and fits[kind].flags == 0:
                 # Started from one solution, the sheared fits differ by the shear alone.
                 start = fits[kind].parameters
-        record_fits(row, fits, _mean([2.0 * epoch.sigma**2 for epoch in images], used), params)
+        record_fits(row, fits, _mean([2.0 * epoch.sigma**2 for epoch in images], used))
 
 
 def measure_shapes(
-    stacks: VignetStacks, params: ShapeParams, *, seed: Sequence[int], engine: ShapeEngine | None = None
+    stacks: VignetStacks,
+    params: ShapeParams,
+    *,
+    seed: Sequence[int],
+    mag_zp: float = 30.0,
+    engine: ShapeEngine | None = None,
 ) -> np.ndarray:
     """Measure the shapes of many objects.
 
@@ -135,6 +137,8 @@ def measure_shapes(
         All settings.
     seed : sequence of int
         What random numbers depend on beside the object's number: the survey's seed and the tile.
+    mag_zp : float, optional
+        Zero point of the counts [mag].
     engine : ShapeEngine, optional
         What measures; by default the reference, `GalsimEngine`.
 
@@ -144,7 +148,18 @@ def measure_shapes(
         One row per object, in order.  A row depends on its own object and the seed only.  An object that cannot be
         measured raises nothing: its floats are NaN and its flags say why.
     """
-    return (engine or GalsimEngine()).measure(stacks, params, seed)
+    table = (engine or GalsimEngine()).measure(stacks, params, seed)
+    _set_magnitudes(table, mag_zp)
+    return table
+
+
+def _set_magnitudes(table: np.ndarray, mag_zp: float) -> None:
+    """Write the magnitudes of all fitted fluxes that are positive."""
+    for kind in SHEAR_TYPES:
+        flux, error = table[f"flux_{kind}"], table[f"flux_err_{kind}"]
+        positive = flux > 0  # False for NaN
+        table[f"mag_{kind}"][positive] = mag_zp - 2.5 * np.log10(flux[positive])
+        table[f"mag_err_{kind}"][positive] = 2.5 / np.log(10.0) * error[positive] / flux[positive]
 
 
 def new_table(number: np.ndarray) -> np.ndarray:
@@ -227,7 +242,7 @@ def record_psf(row: np.ndarray, used: Sequence[Observation], params: FitParams) 
         row[f"psf_fit_{name}_err"] = np.sqrt(np.sum((weight * [fit.errors[i] for _, fit in fitted]) ** 2))
 
 
-def record_fits(row: np.ndarray, fits: Mapping[str, GaussianFit], Tpsf: float, params: ShapeParams) -> None:
+def record_fits(row: np.ndarray, fits: Mapping[str, GaussianFit], Tpsf: float) -> None:
     """Write the five fits, and the flags that follow from them, into a table of one row.
 
     Parameters
@@ -238,8 +253,6 @@ def record_fits(row: np.ndarray, fits: Mapping[str, GaussianFit], Tpsf: float, p
         The fit of each type.
     Tpsf : float
         T of the target PSF [arcsec^2], mean over the used epochs.
-    params : ShapeParams
-        Zero point.
     """
     for kind in SHEAR_TYPES:
         fit = fits[kind]
@@ -255,10 +268,7 @@ def record_fits(row: np.ndarray, fits: Mapping[str, GaussianFit], Tpsf: float, p
         g_squared, T, flux = np.sum(fit.parameters[2:4] ** 2), fit.parameters[4], fit.parameters[5]
         if T > 0:
             row[f"r50_{kind}"] = _R50_OVER_SIGMA * np.sqrt(0.5 * T * (1.0 - g_squared) / (1.0 + g_squared))
-        if flux > 0:
-            row[f"mag_{kind}"] = params.mag_zp - 2.5 * np.log10(flux)
-            row[f"mag_err_{kind}"] = 2.5 / np.log(10.0) * fit.errors[5] / flux
-        else:
+        if flux <= 0:
             row["flags"] |= ObjectFlag.NEGATIVE_FLUX
     if fits["noshear"].flags:
         row["flags"] |= ObjectFlag.NOT_MEASURED

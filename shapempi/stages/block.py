@@ -109,7 +109,7 @@ class BlockStage:
             spread = self._spread(objects, box, plane, cut.stacks, psf_shapes)
         with watch("shapes"):
             seed = (self.seed, block.tile.x, block.tile.y)
-            shapes = measure_shapes(cut.stacks, self.shapes, seed=seed)
+            shapes = measure_shapes(cut.stacks, self.shapes, seed=seed, mag_zp=self.inputs.params.mag_zp)
         rows = _rows(objects, spread, shapes, cut)
         epochs = _epoch_rows(objects, cut.stacks, psf_shapes)
         return Product({"catalogue": rows, "epochs": epochs}, {"n_dropped": len(cut.dropped)}), len(rows)
