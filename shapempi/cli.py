@@ -6,6 +6,7 @@ import argparse
 import logging
 import os
 import sys
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -50,10 +51,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _complain(error, 3)
     except ShapempiError as error:
         return _complain(error, 4)
+    except KeyboardInterrupt:
+        return _complain(ShapempiError("interrupted"), 130)
     except BrokenPipeError:
         # The reader of our output (`| head`) has left; what was asked for was done.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except Exception:  # a bug; Python's own exit code 1 would say that some units failed
+        traceback.print_exc()
+        return 4
 
 
 def _complain(error: Exception, code: int) -> int:

@@ -243,7 +243,7 @@ def commented_toml(values: dict[str, Any], *, skip: tuple[str, ...] = ("simulati
         about += [f"({_limits(info)})"] if _limits(info) else []
         lines.append("# " + " ".join(about))
         value = values.get(".".join((*path, name)), info.default)
-        if value is None or info.is_required() and value is info.default:
+        if value is None or (info.is_required() and value is info.default):
             lines.append(f"# {name} =   (no default)")
         else:
             lines.append(f"{name} = {_toml_value(value)}")

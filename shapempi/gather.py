@@ -122,8 +122,10 @@ def gather(run_folder: Path, output: Path | None = None, *, overwrite: bool = Fa
     stars = [done[ccd.uid] for ccd in plan.ccds if ccd.uid in done]
     n_row, n_epoch = sum(tile.n_row for tile in tiles), sum(tile.n_epoch for tile in tiles)
     n_star = sum(place.n_row for place in stars)
-    attributes = {"n_tile": len(tiles), "n_missing": len(missing), "missing": "\n".join(missing)}
+    attributes = {"n_tile": len(tiles), "n_missing": len(missing)}
     with create_catalogue(path, attributes, overwrite=overwrite) as file:
+        if missing:  # a dataset, for an attribute holds 64 kB at most
+            file["missing"] = np.array(missing, dtype="S")
         for name, columns, total, parts in (
             ("catalogue", COLUMNS, n_row, (_tile_rows(reader, tile, "catalogue") for tile in tiles)),
             ("epochs", EPOCH_COLUMNS, n_epoch, (_tile_rows(reader, tile, "epochs") for tile in tiles)),

@@ -27,7 +27,8 @@ def exposure_name(exposure: int) -> str:
 def exposure_from_name(text: str) -> int | None:
     """Return the exposure number in a file name or a HISTORY card, or None if there is none.
 
-    The rule is section 2.5 of the behaviour specification: `(\\d{6,8})p?[a-z.]*fits` anywhere in the text.
+    Six to eight digits, then `p` or not, then the rest of a name that ends in `fits`, anywhere in the text (behaviour
+    specification, section 2.5).
     """
     match = _EXPOSURE.search(text)
     return int(match.group(1)) if match else None

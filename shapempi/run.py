@@ -204,6 +204,7 @@ def _lead(comm: Comm, setup: _Setup, plan: SurveyPlan) -> int:
         def tick() -> None:
             progress.tick()
             status.tick()
+            journal.tick()
 
         crew = Crew(setup, comm.rank, comm.host)
         run_master(

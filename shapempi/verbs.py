@@ -70,9 +70,10 @@ def plan(options: argparse.Namespace) -> int:
     ccd_seconds = sum(survey.costs[ccd.uid] for ccd in survey.ccds)
     tile_seconds = sum(survey.costs[tile.tile.uid] for tile in survey.tiles)
     block_seconds = sum(BLOCK_SECONDS_PER_PIXEL * survey.pixels[tile.tile.uid] for tile in survey.tiles)
-    print(f"{len(survey.ccds):6d} CCDs of {len(inputs.exposures)} exposures, about {duration(ccd_seconds)} on one core")
-    print(f"{len(survey.tiles):6d} tiles, about {duration(tile_seconds)} on one core")
-    print(f"       their blocks of at most {settings.run.block_size} objects, about {duration(block_seconds)} on one core")
+    print("time on one core:")
+    print(f"  {len(survey.ccds)} CCDs of {len(inputs.exposures)} exposures: about {duration(ccd_seconds)}")
+    print(f"  {len(survey.tiles)} tiles: about {duration(tile_seconds)}")
+    print(f"  their blocks of at most {settings.run.block_size} objects: about {duration(block_seconds)}")
     if options.units:
         for ccd in survey.ccds:
             print(ccd.uid)

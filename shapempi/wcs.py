@@ -43,9 +43,7 @@ def tangent_offset(
     return u, v
 
 
-def angular_distance(
-    ra: np.ndarray, dec: np.ndarray, ra0: np.ndarray | float, dec0: np.ndarray | float
-) -> np.ndarray:
+def angular_distance(ra: np.ndarray, dec: np.ndarray, ra0: np.ndarray | float, dec0: np.ndarray | float) -> np.ndarray:
     """Return the great-circle distance [deg] between positions [deg] (haversine formula)."""
     ra, dec, ra0, dec0 = (np.radians(v) for v in (ra, dec, ra0, dec0))
     h = np.sin((dec - dec0) / 2) ** 2 + np.cos(dec) * np.cos(dec0) * np.sin((ra - ra0) / 2) ** 2

@@ -1,6 +1,7 @@
 """The catalogue file: HDF5 tables by column, written in slices, and its export to FITS.
 
-    /catalogue/<column>, /epochs/<column>, /stars/<column>    attributes unit, meaning
+The tables are /catalogue/<column>, /epochs/<column> and /stars/<column>; every column has the attributes unit and
+meaning.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ class TableWriter:
         self._name = name
         self._n_row = n_row
         self._next = 0
-        group = file.create_group(name)
+        group = file.create_group(name, track_order=True)  # columns are listed as they are declared, not by letter
         group.attrs["n_row"] = n_row
         self._datasets = {}
         for column in columns:
@@ -220,9 +221,7 @@ def write_fits(
         n_row = int(group.attrs["n_row"])
         names = list(group)
         with fitsio.FITS(str(temporary), "rw", clobber=True) as fits:
-            fits.create_table_hdu(
-                dtype=dtype_of(columns), extname="RESULTS", units=[column.unit for column in columns]
-            )
+            fits.create_table_hdu(dtype=dtype_of(columns), extname="RESULTS", units=[column.unit for column in columns])
             hdu = fits["RESULTS"]
             for number, column in enumerate(columns, start=1):
                 hdu.write_key(f"TCOMM{number}", column.meaning[:60])

@@ -46,16 +46,6 @@ class DetectionParams(Params):
         1_000_000, "First size of the buffer of active pixels; grows by itself.", unit="pixel", ge=1000
     )
 
-    @classmethod
-    def for_exposures(cls) -> DetectionParams:
-        """Return the defaults for the CCDs of single exposures."""
-        return cls()
-
-    @classmethod
-    def for_tiles(cls) -> DetectionParams:
-        """Return the defaults for tiles."""
-        return cls(deblend_contrast=0.0005)
-
 
 @dataclass(frozen=True)
 class Detections:

@@ -57,16 +57,6 @@ class MaskParams(Params):
         0.75, "With missing_remove: the fraction of zero pixels from which an image is left out.", gt=0, le=1
     )
 
-    @classmethod
-    def for_exposures(cls) -> MaskParams:
-        """Return the defaults for the CCDs of single exposures."""
-        return cls()
-
-    @classmethod
-    def for_tiles(cls) -> MaskParams:
-        """Return the defaults for tiles, which have no border of their own."""
-        return cls(border_width=0)
-
     @property
     def halo(self) -> StarTemplate:
         """The template of the halos."""

@@ -99,7 +99,7 @@ def _shears(axes: matplotlib.axes.Axes, catalogue: np.ndarray) -> None:
     rows = catalogue[((catalogue["shape_flags"] & int(NO_RESULT)) == 0) & (catalogue["SPREAD_CLASS"] == 1)]
     for component, colour in ((1, "#7570b3"), (2, "#e7298a")):
         g = rows[f"g{component}_noshear"]
-        axes.hist(g[np.isfinite(g)], bins=np.linspace(-1, 1, 41), histtype="step", color=colour, label=f"g{component}")
+        axes.hist(g[np.isfinite(g)], bins=40, range=(-1, 1), histtype="step", color=colour, label=f"g{component}")
     axes.set(xlabel="g (noshear)", ylabel="galaxies", title=f"shapes of {len(rows)} galaxies")
     axes.legend(fontsize=8)
 

@@ -27,7 +27,7 @@ class RunSummary:
         Units that an earlier run had committed.
     rows : int
         Catalogue rows of the blocks.
-    seconds : Counter
+    seconds : dict of str to float
         Time by kind and step [s], over all ranks.
     elapsed : float
         Time in units, over all ranks [s].
@@ -42,7 +42,7 @@ class RunSummary:
     states: dict[str, Counter[str]] = field(default_factory=dict)
     restored: int = 0
     rows: int = 0
-    seconds: Counter[str] = field(default_factory=Counter)
+    seconds: dict[str, float] = field(default_factory=dict)
     elapsed: float = 0.0
     cpu: float = 0.0
     rss_peak: int = 0
@@ -64,7 +64,8 @@ class RunSummary:
         if kind == "block" and outcome["place"]:
             self.rows += int(outcome["place"][3])
         for step, seconds in outcome["seconds"].items():
-            self.seconds[f"{kind}: {step}"] += float(seconds)  # type: ignore[assignment]
+            name = f"{kind}: {step}"
+            self.seconds[name] = self.seconds.get(name, 0.0) + float(seconds)
         self.elapsed += float(outcome["elapsed"])
         self.cpu += float(outcome["cpu"])
         self.rss_peak = max(self.rss_peak, int(outcome["rss_peak"]))

@@ -123,7 +123,7 @@ class TruthReport:
             f"galaxies classed as galaxies        {self.galaxy_purity:.3f} at S/N > {S2N_COMPLETE:.0f}",
             f"galaxies with a shape               {self.measured:.3f} at S/N > {S2N_COMPLETE:.0f}",
             "",
-            "   mag        n  complete  stars ok  galaxies ok  position[\"]  MAG_AUTO - true",
+            '   mag        n  complete  stars ok  galaxies ok  position["]  MAG_AUTO - true',
         ]
         text += [
             f"{b.bright:5.1f}-{b.faint:4.1f} {b.n_true:5d} {b.completeness:9.3f} {b.star_purity:9.3f} "
@@ -248,7 +248,7 @@ def _bins(truth: np.ndarray, found: np.ndarray, rows: np.ndarray, distance: np.n
                 star_purity=_mean(rows["SPREAD_CLASS"][here & is_star] == 0),
                 galaxy_purity=_mean(rows["SPREAD_CLASS"][here & ~is_star] == 1),
                 position_rms=_rms(distance[here]),
-                mag_offset=float(np.nanmedian((rows["MAG_AUTO"] - truth["mag"][found])[here])) if here.any() else np.nan,
+                mag_offset=_median((rows["MAG_AUTO"] - truth["mag"][found])[here]),
             )
         )
     return result
@@ -268,6 +268,12 @@ def _shear(rows: np.ndarray, truth: np.ndarray) -> ShearResult | None:
 def _mean(values: np.ndarray) -> float:
     """Return the mean, NaN of nothing."""
     return float(np.mean(values)) if len(values) else float("nan")
+
+
+def _median(values: np.ndarray) -> float:
+    """Return the median of the finite values, NaN of nothing."""
+    values = values[np.isfinite(values)]
+    return float(np.median(values)) if len(values) else float("nan")
 
 
 def _rms(distance: np.ndarray) -> float:

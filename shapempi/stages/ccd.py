@@ -75,9 +75,7 @@ class CcdStage:
             image = self.inputs.read_ccd(ccd)
         with watch("mask"):
             sky = self.bright_stars
-            bright = bright_stars(
-                sky["ra"], sky["dec"], sky["mag"], image.wcs, image.full_shape, self.exposure.mask
-            )
+            bright = bright_stars(sky["ra"], sky["dec"], sky["mag"], image.wcs, image.full_shape, self.exposure.mask)
             mask = make_mask(image, bright, self.exposure.mask, upside_down=ccd.ccd in UPSIDE_DOWN)
             if mask.remove:
                 raise MeasurementError(

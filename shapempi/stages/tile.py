@@ -88,11 +88,13 @@ class TileStage:
             sky = self.bright_stars
             bright = bright_stars(sky["ra"], sky["dec"], sky["mag"], image.wcs, image.full_shape, self.tile.mask)
             mask = make_mask(image, bright, self.tile.mask, upside_down=False)
+            plane, fractions, missing_ratio = mask.compact(), mask.fractions, mask.missing_ratio
+            del mask  # 400 MB on a full tile
         with watch("detect"):
             detections = detect(
                 image.data,
                 image.weight,
-                mask.plane,
+                plane,
                 image.wcs,
                 gain=image.gain,
                 saturate=image.saturate,
@@ -113,9 +115,9 @@ class TileStage:
             "nx": image.full_shape[1],
             "n_object": len(table),
             "n_block": len(blocks),
-            "missing_ratio": float(mask.missing_ratio),
+            "missing_ratio": float(missing_ratio),
         }
-        attrs |= {f"masked_{name.lower()}": float(part) for name, part in mask.fractions.items()}
+        attrs |= {f"masked_{name.lower()}": float(part) for name, part in fractions.items()}
         arrays = {
             "objects": table,
             "epochs": epochs,
@@ -132,13 +134,11 @@ class TileStage:
             footprint = self.inputs.footprint(ccd)
             return footprint.wcs, footprint.valid_box
         attrs = self.reader.read(location, names=()).attrs
-        box = tuple(int(attrs[f"valid_{side}"]) for side in ("y0", "y1", "x0", "x1"))
-        return Wcs(str(attrs["header"]), str(attrs["path"])), box
+        y0, y1, x0, x1 = (int(attrs[f"valid_{side}"]) for side in ("y0", "y1", "x0", "x1"))
+        return Wcs(str(attrs["header"]), str(attrs["path"])), (y0, y1, x0, x1)
 
 
-def make_blocks(
-    table: np.ndarray, epochs: np.ndarray, block_size: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def make_blocks(table: np.ndarray, epochs: np.ndarray, block_size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Split the objects of a tile into compact blocks.
 
     Parameters

@@ -10,7 +10,7 @@ from shapempi.measure.mask import BrightStars, MaskParams, bright_stars, make_ma
 from shapempi.measure.mask_template import halo_vertices, spike_vertices
 from shapempi.measure.sky_object import DeepSky, deep_sky_ellipses
 
-TILE = MaskParams.for_tiles()
+TILE = MaskParams(border_width=0)
 PIVOT = 13.8
 
 
