@@ -18,6 +18,9 @@ from shapempi.io.group import product_crc32, write_group
 from shapempi.io.parts import PartReader, PartWriter, _append, _draft, _fault, _lay_out, _rows, scan
 from shapempi.product import Location, Product
 
+# Newer Pythons warn of a fork where libraries have threads; these children use none of them.
+pytestmark = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+
 ROWS = np.dtype([("NUMBER", "i4"), ("g1", "f8"), ("psf", "f4", (3,)), ("name", "S6"), ("good", "?")], align=True)
 
 

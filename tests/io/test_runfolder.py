@@ -14,6 +14,9 @@ from shapempi.io.parts import PartWriter
 from shapempi.io.runfolder import RunFolder
 from shapempi.product import Product
 
+# Newer Pythons warn of a fork where libraries have threads; these children use none of them.
+pytestmark = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+
 
 def test_a_new_folder(tmp_path, monkeypatch):
     monkeypatch.delenv("SLURM_JOB_ID", raising=False)
