@@ -26,9 +26,9 @@ $(BIN)/python:
 
 demo: $(BIN)/python
 	$(INSTALL) '.[mpich]'
-	$(BIN)/shapempi simulate configs/demo.toml
+	$(BIN)/shapempi simulate --overwrite configs/demo.toml
 	$(BIN)/mpirun -n 3 $(BIN)/shapempi run configs/demo.toml
-	$(BIN)/shapempi gather demo/run
+	$(BIN)/shapempi gather --overwrite demo/run
 	$(BIN)/shapempi report demo/run
 
 test: $(BIN)/python

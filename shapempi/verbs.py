@@ -6,13 +6,12 @@ import argparse
 import sys
 from pathlib import Path
 
-import h5py
 import numpy as np
 
 from shapempi.catalog import COLUMNS, EPOCH_COLUMNS, STAR_COLUMNS
 from shapempi.config import Config, commented_toml, load
 from shapempi.config import reference as key_reference
-from shapempi.errors import ConfigError, DataError, MissingInputError
+from shapempi.errors import ConfigError
 from shapempi.gather import gather as gather_run
 from shapempi.gather import read_plan
 from shapempi.grammar import columns_of, translator
@@ -20,6 +19,7 @@ from shapempi.grammar import reference as column_reference
 from shapempi.io.catalog import read_table, write_fits
 from shapempi.io.journal import read_journal
 from shapempi.io.tile import tile_image_hdu
+from shapempi.io.truth import read_truth
 from shapempi.mpi.comm import connect
 from shapempi.report.figures import draw_overview
 from shapempi.report.progress import counter, duration
@@ -136,23 +136,10 @@ def report(options: argparse.Namespace) -> int:
 
 def _truth(settings: Config, catalogue: np.ndarray, path: Path) -> TruthReport:
     """Compare a catalogue with the truth of a simulation."""
-    try:
-        with h5py.File(path, "r") as file:
-            objects = file["objects"][()]
-    except FileNotFoundError as error:
-        raise MissingInputError(f"{path}: there is no truth table") from error
-    except (OSError, KeyError) as error:
-        raise DataError(f"{path}: not the truth table of a simulation: {error}") from error
-    truth = np.zeros(
-        len(objects),
-        dtype=[("ra", "f8"), ("dec", "f8"), ("mag", "f8"), ("is_star", "?"), ("g1", "f8"), ("g2", "f8")],
-    )
-    for name in ("ra", "dec", "mag", "g1", "g2"):
-        truth[name] = objects[name]
-    truth["is_star"] = objects["type"] == 1
     inputs = find_inputs(settings.input)
     hdus = [tile_image_hdu(inputs.tile_paths(tile)[0]) for tile in inputs.tiles]
-    return compare(catalogue, truth, [(Wcs(hdu.header, str(hdu)), hdu.shape or (0, 0)) for hdu in hdus])
+    tiles = [(Wcs(hdu.header, str(hdu)), hdu.shape or (0, 0)) for hdu in hdus]
+    return compare(catalogue, read_truth(path), tiles)
 
 
 def export(options: argparse.Namespace) -> int:
