@@ -6,7 +6,7 @@ import os
 import socket
 import time
 from collections.abc import Mapping
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -47,6 +47,7 @@ class _Setup:
 
     config: Config
     inputs: SurveyInputs
+    stars: np.ndarray
     folder: Path
     job: str
     digest: str
@@ -74,10 +75,8 @@ class Crew:
 
     @cached_property
     def _stages(self) -> dict[str, Stage]:
-        """The stages; the star catalogue is read once per rank."""
-        config, inputs = self._setup.config, self._setup.inputs
-        catalogue = config.input.star_catalogue
-        stars = np.zeros(0, STAR_DTYPE) if catalogue is None else read_star_catalogue(catalogue)
+        """The stages, made when the first unit comes."""
+        config, inputs, stars = self._setup.config, self._setup.inputs, self._setup.stars
         seed = config.survey.seed
         return {
             "ccd": CcdStage(inputs, stars, config.exposure, config.stars, config.psf, seed),
@@ -125,7 +124,8 @@ def run(path: Path) -> int:
     Raises
     ------
     ShapempiError
-        On rank 0, if the run cannot start; the other ranks return the exit code 2 then and say nothing.
+        On rank 0, if the run cannot start.  The other ranks say nothing and return 0, then as always: launchers
+        combine the exit codes of the ranks, and the run has one verdict.
     """
     failure: ShapempiError | None = None
     with connect() as comm:
@@ -136,16 +136,17 @@ def run(path: Path) -> int:
             try:
                 config = load(path)
                 inputs = find_inputs(config.input)
+                stars = _bright_stars(config.input.star_catalogue)
                 plan = make_plan(inputs)
                 folder = RunFolder.open(config.run.folder, config.digest())
                 folder.keep("config.toml", path.read_bytes())
                 folder.keep("plan.json", plan.to_json().encode())
-                setup = _Setup(config, inputs, folder.path, folder.job, config.digest())
+                setup = _Setup(config, inputs, stars, folder.path, folder.job, config.digest())
             except ShapempiError as error:
                 failure = error
         setup = comm.share(setup)
         if setup is None:
-            code = 2
+            code = 0
         elif folder is not None and plan is not None:
             with folder:
                 code = _lead(comm, setup, plan)
@@ -157,6 +158,11 @@ def run(path: Path) -> int:
     if failure is not None:
         raise failure
     return code
+
+
+def _bright_stars(catalogue: Path | None) -> np.ndarray:
+    """Read the star catalogue before anything starts: without it every unit would fail, for each has a mask."""
+    return np.zeros(0, STAR_DTYPE) if catalogue is None else read_star_catalogue(catalogue)
 
 
 def _lead(comm: Comm, setup: _Setup, plan: SurveyPlan) -> int:
@@ -188,6 +194,8 @@ def _lead(comm: Comm, setup: _Setup, plan: SurveyPlan) -> int:
         journal.write("start", {"n_rank": comm.size, "problems": problems, "damaged": found.damaged})
 
         def on_outcome(outcome: Outcome) -> None:
+            if outcome.place is not None and Path(outcome.place.file).parent.name != setup.job:
+                outcome = replace(outcome, restored=True)  # also those blocks that had to wait for their CCDs first
             summary.add(outcome.record())
             journal.write("unit", outcome.record())
             if outcome.state is State.FAILED:

@@ -62,7 +62,10 @@ def read_star_catalogue(path: Path) -> np.ndarray:
             raise MissingInputError(f"{path}: no file star_cat*.cat in this folder of star catalogues")
         stars = np.concatenate([_read_client(file) for file in files])
     elif not path.is_file():
-        raise MissingInputError(f"{path}: the star catalogue does not exist; correct [input] star_catalogue")
+        raise MissingInputError(
+            f"{path}: the star catalogue does not exist; correct [input] star_catalogue, or leave it out "
+            "to mask no stars"
+        )
     else:
         suffix = re.sub(r"\.(fz|gz)$", "", path.name.lower()).rpartition(".")[2]
         reader = _READERS.get(suffix)
