@@ -11,17 +11,18 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from shapempi import __version__, verbs
-from shapempi.errors import ConfigError, MissingInputError, ShapempiError
+from shapempi.errors import ConfigError, DataError, MissingInputError, ShapempiError
 from shapempi.grammar import GRAMMARS
 
 __all__ = ["main"]
 
 EXIT_CODES = """exit codes:
   0  complete
-  1  some units failed; each is named with its reason, everything else is done
+  1  some units failed, or a file cannot be used; each is named with its reason, everything else is done
   2  wrong configuration or command line
   3  missing input; each file is named, everything that does not need it is done
   4  internal error
+130  interrupted; the same command goes on where it stopped
 """
 
 
@@ -49,17 +50,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _complain(error, 2)
     except MissingInputError as error:
         return _complain(error, 3)
+    except DataError as error:
+        return _complain(error, 1)
     except ShapempiError as error:
         return _complain(error, 4)
     except KeyboardInterrupt:
-        return _complain(ShapempiError("interrupted"), 130)
+        return _complain(ShapempiError("interrupted; what is finished stays, and the same command does the rest"), 130)
     except BrokenPipeError:
         # The reader of our output (`| head`) has left; what was asked for was done.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except Exception:  # a bug; Python's own exit code 1 would say that some units failed
         traceback.print_exc()
-        return 4
+        return _complain(ShapempiError("internal error (see above); please report it"), 4)
 
 
 def _complain(error: Exception, code: int) -> int:
