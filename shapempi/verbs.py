@@ -27,6 +27,7 @@ from shapempi.report.status import RunStatus
 from shapempi.report.summary import RunSummary
 from shapempi.report.truth import TruthReport, compare
 from shapempi.run import run as run_survey
+from shapempi.sim.params import SimulationParams
 from shapempi.sim.simulate import expected_size, simulate_survey
 from shapempi.survey.graph import make_plan
 from shapempi.survey.inputs import find_inputs
@@ -38,16 +39,30 @@ __all__ = ["config", "export", "gather", "plan", "report", "run", "simulate", "s
 
 def simulate(options: argparse.Namespace) -> int:
     """Make the survey that a configuration's table [simulation] describes."""
-    settings = load(options.config)
-    if settings.simulation is None:
-        raise ConfigError(f"{options.config}: there is no table [simulation], so nothing to simulate")
-    folder = _survey_folder(settings)
+    survey: tuple[SimulationParams, Path] | None = None
+    failure: ConfigError | None = None
     with connect() as comm:
         if comm.rank == 0:
-            print(f"{folder}: {expected_size(settings.simulation)}", flush=True)
-        with counter("simulate", shown=comm.rank == 0) as progress:
-            simulate_survey(settings.simulation, folder, comm=comm, progress=progress, overwrite=options.overwrite)
+            try:
+                survey = _simulation(options.config)
+                print(f"{survey[1]}: {expected_size(survey[0])}", flush=True)
+            except ConfigError as error:
+                failure = error
+        survey = comm.share(survey)
+        if survey is not None:
+            with counter("simulate", shown=comm.rank == 0) as progress:
+                simulate_survey(*survey, comm=comm, progress=progress, overwrite=options.overwrite)
+    if failure is not None:
+        raise failure  # on rank 0 only: one message
     return 0
+
+
+def _simulation(path: Path) -> tuple[SimulationParams, Path]:
+    """Return the simulation that a configuration describes and the folder of its survey."""
+    settings = load(path)
+    if settings.simulation is None:
+        raise ConfigError(f"{path}: there is no table [simulation], so nothing to simulate")
+    return settings.simulation, _survey_folder(settings)
 
 
 def _survey_folder(settings: Config) -> Path:
@@ -84,7 +99,7 @@ def plan(options: argparse.Namespace) -> int:
     if not survey.problems:
         print("all input files are there")
         return 0
-    return 3 if any(problem.missing for problem in survey.problems) else 1
+    return 3 if all(problem.missing for problem in survey.problems) else 1  # the verdict of a run
 
 
 def run(options: argparse.Namespace) -> int:
@@ -119,7 +134,10 @@ def report(options: argparse.Namespace) -> int:
     catalogue_path = options.run / "catalogue.h5"
     catalogue, stars = read_table(catalogue_path), read_table(catalogue_path, "stars")
     folder = options.run / "report"
-    folder.mkdir(exist_ok=True)
+    try:
+        folder.mkdir(exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"{folder}: the folder cannot be made: {error.strerror}; change its permissions") from error
     settings = load(options.run / "config.toml")
     picture = folder / "overview.png"
     draw_overview(catalogue, stars, picture, title=f"{settings.survey.name}: {len(catalogue)} objects")

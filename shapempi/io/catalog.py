@@ -6,6 +6,7 @@ meaning.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -116,9 +117,11 @@ def create_catalogue(path: Path, attributes: Mapping[str, str | int], *, overwri
 
 
 def refuse_existing(path: Path, *, overwrite: bool) -> None:
-    """Raise ConfigError if a file is there and must not be replaced."""
+    """Raise ConfigError if a file is there and must not be replaced, or its folder cannot be written."""
     if path.exists() and not overwrite:
         raise ConfigError(f"{path} is already there; give --overwrite to replace it, or --output for another file")
+    if not os.access(path.parent, os.W_OK):
+        raise ConfigError(f"{path}: cannot be written: the folder is missing or read-only; make it, or give --output")
 
 
 def _open(path: Path) -> h5py.File:

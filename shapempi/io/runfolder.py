@@ -94,9 +94,17 @@ class RunFolder:
             File name.
         content : bytes
             What it says.
+
+        Raises
+        ------
+        ConfigError
+            If it cannot be written (disk full, say).
         """
-        with replacing(self.path / name) as temporary:
-            temporary.write_bytes(content)
+        try:
+            with replacing(self.path / name) as temporary:
+                temporary.write_bytes(content)
+        except OSError as error:
+            raise _unwritable(self.path, error) from error
 
     def close(self) -> None:
         """Give the folder up to other runs."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import socket
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,7 +54,20 @@ class RunStatus:
             return "not started"
         if self.status["exit_code"] is not None:
             return "ended"
-        return "running" if self.age < SILENT_SECONDS else "dead"
+        return "running" if self.age < SILENT_SECONDS and self._process_there() else "dead"
+
+    def _process_there(self) -> bool:
+        """Whether rank 0 may still run: certain on its own machine only."""
+        pid = self.status.get("pid")
+        if pid is None or self.status.get("host") != socket.gethostname():
+            return True
+        try:
+            os.kill(int(pid), 0)
+        except ProcessLookupError:
+            return False
+        except PermissionError:  # it is there, and another user's
+            pass
+        return True
 
     @property
     def exit_code(self) -> int:

@@ -50,9 +50,17 @@ class RunSummary:
 
     @classmethod
     def of(cls, outcomes: Iterable[Mapping[str, Any]]) -> Self:
-        """Add up outcomes in the form of journal lines; of a unit with several, the last counts."""
+        """Add up outcomes in the form of journal lines.
+
+        Of a unit with several outcomes the last counts; but how it was done tells more than that it was found done.
+        """
         summary = cls()
-        for outcome in {str(outcome["uid"]): outcome for outcome in outcomes}.values():
+        latest: dict[str, Mapping[str, Any]] = {}
+        for outcome in outcomes:
+            earlier = latest.get(str(outcome["uid"]))
+            if earlier is None or earlier["state"] != "done" or not outcome["restored"]:
+                latest[str(outcome["uid"])] = outcome
+        for outcome in latest.values():
             summary.add(outcome)
         return summary
 

@@ -188,7 +188,10 @@ def _wanted_tiles(params: InputParams) -> list[TileId]:
         return sorted(tiles)
     before, _, after = params.tile_name.removesuffix(".fz").partition("{tile}")
     form = re.compile(re.escape(before) + r"(\d{3}[.-]\d{3})" + re.escape(after) + r"(\.fz)?")
-    matches = (form.fullmatch(path.name) for path in params.tile_folder.iterdir())
+    try:
+        matches = [form.fullmatch(path.name) for path in params.tile_folder.iterdir()]
+    except OSError as error:
+        raise MissingInputError(f"{params.tile_folder}: the folder cannot be read: {error.strerror}") from error
     tiles = {TileId.parse(match.group(1)) for match in matches if match}
     if not tiles:
         raise MissingInputError(
