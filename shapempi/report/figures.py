@@ -1,15 +1,20 @@
-"""Figures of a run: what one looks at first before believing a catalogue."""
+"""Figures of a run: what one looks at first before believing a catalogue.
+
+matplotlib is imported where it draws: the ranks of a run, which import this module with the command line, need not
+load it.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import matplotlib
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 
 from shapempi.flags import NO_RESULT
+
+if TYPE_CHECKING:
+    import matplotlib.axes
 
 __all__ = ["draw_overview"]
 
@@ -30,6 +35,9 @@ def draw_overview(catalogue: np.ndarray, stars: np.ndarray, path: Path, *, title
     title : str
         Heading.
     """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(13, 8), layout="constrained")
     FigureCanvasAgg(figure)
     figure.suptitle(title)
@@ -44,9 +52,11 @@ def draw_overview(catalogue: np.ndarray, stars: np.ndarray, path: Path, *, title
 
 def _sky(axes: matplotlib.axes.Axes, catalogue: np.ndarray) -> None:
     """Objects on the sky, coloured by the number of epochs."""
+    from matplotlib import colormaps
+
     n_epoch = catalogue["N_EPOCH"]
     top = max(int(n_epoch.max(initial=1)), 1)
-    colours = matplotlib.colormaps["viridis"].resampled(top + 1)
+    colours = colormaps["viridis"].resampled(top + 1)
     dots = axes.scatter(
         catalogue["ra"], catalogue["dec"], c=n_epoch, s=6, cmap=colours, vmin=-0.5, vmax=top + 0.5, rasterized=True
     )
