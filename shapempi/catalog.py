@@ -92,6 +92,7 @@ _IDENTITY = (
     _kept("NUMBER", "i4", "", "Number of the object in its tile, 1-based."),
     Column("ra", "f8", "deg", "Right ascension of the windowed centroid (ICRS)."),
     Column("dec", "f8", "deg", "Declination of the windowed centroid (ICRS)."),
+    _kept("FLAG_TILING", "i2", "", "1 in the one tile to which the object's position belongs, 0 in overlapping ones."),
 )
 
 _DETECTION = (

@@ -193,7 +193,7 @@ class MpiComm:
         code = _exit_code(error)
         where = f"shapempi: rank {self.rank} of {self.size} on {self.host}"
         if isinstance(error, ShapempiError | KeyboardInterrupt):
-            print(f"{where}: {type(error).__name__}: {error}", file=sys.stderr)
+            print(f"{where}: {type(error).__name__}: {error}".removesuffix(": "), file=sys.stderr)
         elif not isinstance(error, SystemExit):
             print(f"{where} stops everything:\n{''.join(traceback.format_exception(error))}", file=sys.stderr)
         sys.stdout.flush()

@@ -29,6 +29,7 @@ from shapempi.measure.vignets import (
 from shapempi.product import Location, Product
 from shapempi.psf import PsfModel
 from shapempi.stages.base import ProductReader, Watch
+from shapempi.survey.grid import primary_of
 from shapempi.survey.inputs import SurveyInputs
 from shapempi.vignet import VignetStacks
 from shapempi.wcs import Wcs
@@ -50,6 +51,7 @@ class _Objects:
     shape: tuple[int, int]
     x: np.ndarray
     y: np.ndarray
+    tiles: tuple[TileId, ...]
 
     @property
     def n_epoch(self) -> np.ndarray:
@@ -128,6 +130,7 @@ class BlockStage:
             shape=(int(product.attrs["ny"]), int(product.attrs["nx"])),
             x=table["XWIN_IMAGE"] - 1.0,
             y=table["YWIN_IMAGE"] - 1.0,
+            tiles=self.inputs.tiles,
         )
 
     def _sections(self, epochs: np.ndarray, inputs: Mapping[str, Location]) -> Iterator[CcdSection]:
@@ -200,6 +203,8 @@ def _rows(objects: _Objects, spread: np.ndarray, shapes: np.ndarray, cut: CutVig
     rows["TILE_X"], rows["TILE_Y"] = objects.block.tile.x, objects.block.tile.y
     rows["ra"], rows["dec"] = objects.table["XWIN_WORLD"], objects.table["YWIN_WORLD"]
     rows["N_EPOCH"] = objects.n_epoch
+    own = objects.tiles.index(objects.block.tile)
+    rows["FLAG_TILING"] = primary_of(rows["ra"], rows["dec"], objects.tiles) == own
     rows["shape_flags"] = shapes["flags"]
     _flag_failed_ccds(rows, cut)
     return rows
