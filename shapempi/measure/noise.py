@@ -81,22 +81,23 @@ def noise_level(image: np.ndarray, weight: np.ndarray, profile: np.ndarray | Non
     return NoiseLevel(sigma=sigma, measured=True, agrees=bool(abs(sigma / mapped - 1.0) <= _AGREEMENT))
 
 
-def object_generator(seed: Sequence[int], number: int) -> np.random.Generator:
+def object_generator(seed: Sequence[int], place: int) -> np.random.Generator:
     """Return the random generator of one object.
 
     Parameters
     ----------
     seed : sequence of int
         What the numbers depend on beside the object: the survey's seed and the tile.
-    number : int
-        The object's number in its tile.
+    place : int
+        The tile's pixel that the object is on (`VignetStacks.place`).
 
     Returns
     -------
     numpy.random.Generator
-        It depends on nothing else, so that a result does not depend on the batch, the rank or the order.
+        It depends on nothing else, so that a result does not depend on the batch, the rank, the order, or on what
+        else was detected.
     """
-    return np.random.default_rng([*seed, number])
+    return np.random.default_rng([*seed, place])
 
 
 def noise_fields(rng: np.random.Generator, n_epoch: int, size: int) -> np.ndarray:

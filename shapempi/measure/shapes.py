@@ -86,7 +86,7 @@ class GalsimEngine:
         table = new_table(stacks.number)
         for i in range(len(stacks)):
             stack = stacks[i]
-            self._measure_object(stack, params, object_generator(seed, stack.number), table[i : i + 1])
+            self._measure_object(stack, params, object_generator(seed, stack.place), table[i : i + 1])
         return table
 
     def _measure_object(
@@ -136,7 +136,7 @@ def measure_shapes(
     params : ShapeParams
         All settings.
     seed : sequence of int
-        What random numbers depend on beside the object's number: the survey's seed and the tile.
+        What random numbers depend on beside the object's place: the survey's seed and the tile.
     mag_zp : float, optional
         Zero point of the counts [mag].
     engine : ShapeEngine, optional

@@ -172,6 +172,7 @@ def cut_stacks(
     sections: Iterable[CcdSection],
     params: VignetParams,
     *,
+    place: np.ndarray | None = None,
     segmentation: TileSegmentation | None = None,
     n_threads: int = 1,
 ) -> CutVignets:
@@ -192,6 +193,8 @@ def cut_stacks(
         the CCD that its vignets reach (`section_box`).
     params : VignetParams
         Size, and whether neighbours are flagged.
+    place : ndarray of int [n_object], optional
+        The tile's pixels that the objects are on (`VignetStacks.place`); their numbers by default.
     segmentation : TileSegmentation, optional
         The tile's segmentation; without it no neighbour is flagged.
     n_threads : int, optional
@@ -229,7 +232,7 @@ def cut_stacks(
             stamps.psf[rows] = section.psf.draw(x, y, size, n_threads=n_threads)
         if segmentation is not None and tile_jacobian is not None:
             _flag_neighbours(stamps, rows, epochs["object"][rows], number, segmentation, tile_jacobian)
-    return _assemble(number, epochs, stamps, reason)
+    return _assemble(number, number if place is None else place, epochs, stamps, reason)
 
 
 @dataclass(frozen=True)
@@ -331,7 +334,9 @@ def _pixel(centre: np.ndarray, along_x: np.ndarray, along_y: np.ndarray, first: 
     return position.astype(np.intp)
 
 
-def _assemble(number: np.ndarray, epochs: np.ndarray, stamps: _Stamps, reason: np.ndarray) -> CutVignets:
+def _assemble(
+    number: np.ndarray, place: np.ndarray, epochs: np.ndarray, stamps: _Stamps, reason: np.ndarray
+) -> CutVignets:
     """Leave out the dropped epochs and index the rest by object."""
     kept = reason == 0
     lost = epochs[~kept]
@@ -344,6 +349,7 @@ def _assemble(number: np.ndarray, epochs: np.ndarray, stamps: _Stamps, reason: n
     np.cumsum(np.bincount(epochs["object"][kept], minlength=len(number)), out=first[1:])
     stacks = VignetStacks(
         number=number,
+        place=np.asarray(place, dtype=np.int64),
         first=first,
         image=stamps.image[rows],
         weight=stamps.weight[rows],

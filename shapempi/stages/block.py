@@ -54,6 +54,13 @@ class _Objects:
     tiles: tuple[TileId, ...]
 
     @property
+    def place(self) -> np.ndarray:
+        """The tile's pixel that each object is on, as an index."""
+        ny, nx = self.shape
+        row, column = (np.clip(np.rint(v), 0, n - 1).astype(np.int64) for v, n in ((self.y, ny), (self.x, nx)))
+        return row * nx + column
+
+    @property
     def n_epoch(self) -> np.ndarray:
         """Epochs of each object, lost ones included."""
         return count_epochs(self.epochs, len(self.table))
@@ -103,6 +110,7 @@ class BlockStage:
                 objects.epochs,
                 self._sections(objects.epochs, inputs),
                 self.vignet,
+                place=objects.place,
                 segmentation=segmentation,
             )
         with watch("psf moments"):

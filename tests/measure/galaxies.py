@@ -53,6 +53,7 @@ def make_stacks(profiles, epochs, rng, *, snr=1000.0, offsets=True):
             row += 1
     return VignetStacks(
         number=np.arange(1, len(profiles) + 1, dtype=np.int32),
+        place=np.arange(1, len(profiles) + 1),
         first=np.arange(0, n + 1, len(epochs)),
         image=image,
         weight=weight,
@@ -72,6 +73,7 @@ def select(stacks, objects):
     names = ("image", "weight", "flag", "psf", "jacobian", "offset", "exposure", "ccd")
     return VignetStacks(
         number=stacks.number[list(objects)],
+        place=stacks.place[list(objects)],
         first=np.concatenate([[0], np.cumsum(counts)]),
         **{name: getattr(stacks, name)[rows] for name in names},
     )

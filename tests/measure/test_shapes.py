@@ -93,9 +93,9 @@ def test_the_sky_frame_is_the_same_for_every_orientation_of_the_pixels():
     psf = galsim.Moffat(beta=3.5, fwhm=0.65).shear(g1=0.03, g2=0.02)
     mirrored, turned = STRAIGHT * [-1, 1, 1, 1], np.array([0.0, -0.186, 0.186, 0.0])
     rows = [
-        measure_shapes(
-            make_stacks([GALAXY], [(psf, jacobian)], np.random.default_rng(5), snr=1e5), PARAMS, seed=SEED
-        )[0]
+        measure_shapes(make_stacks([GALAXY], [(psf, jacobian)], np.random.default_rng(5), snr=1e5), PARAMS, seed=SEED)[
+            0
+        ]
         for jacobian in (STRAIGHT, UPSIDE_DOWN, mirrored, turned, SHEARED)
     ]
     for kind in SHEAR_TYPES:
@@ -262,3 +262,12 @@ def test_stamps_are_not_changed(stacks):
     measure_shapes(select(stacks, [0]), PARAMS, seed=SEED)
     assert all(getattr(stacks, name).tobytes() == content for name, content in before.items())
     assert stacks.image.shape[-1] == SIZE
+
+
+def test_random_numbers_follow_the_place_and_not_the_number(stacks, table):
+    one = select(stacks, [2])
+    renumbered = measure_shapes(replace(one, number=one.number + 7), PARAMS, seed=SEED)
+    assert renumbered["number"][0] == table["number"][2] + 7
+    assert renumbered["g1_noshear"][0] == table["g1_noshear"][2]
+    moved = measure_shapes(replace(one, place=one.place + 7), PARAMS, seed=SEED)
+    assert moved["g1_noshear"][0] != table["g1_noshear"][2]
