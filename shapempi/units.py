@@ -23,7 +23,7 @@ from shapempi.survey.graph import SurveyPlan, TilePlan
 __all__ = ["BLOCK_ARRAYS", "block_units", "commit_name", "complete", "first_units", "of_blocks", "tile_digest"]
 
 #: Predicted time of one object on one CCD with the reference engine, and per object beside that [s].
-EPOCH_SECONDS, OBJECT_SECONDS = 0.1, 0.02
+EPOCH_SECONDS, OBJECT_SECONDS = 0.03, 0.01
 
 #: Predicted time of the blocks of a tile per pixel of the tile [s]: 30 objects a square arcminute on three CCDs.
 BLOCK_SECONDS_PER_PIXEL = 30 * (3 * EPOCH_SECONDS + OBJECT_SECONDS) * (0.186 / 60) ** 2

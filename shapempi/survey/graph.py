@@ -16,8 +16,8 @@ from shapempi.wcs import Wcs
 __all__ = ["SurveyPlan", "TilePlan", "make_plan"]
 
 #: Predicted time per pixel [s]: the order of units needs ratios only, the time left is corrected as units finish.
-CCD_SECONDS = 6e-7
-TILE_SECONDS = 2e-7
+CCD_SECONDS = 3e-7
+TILE_SECONDS = 1.5e-7
 
 
 @dataclass(frozen=True)
