@@ -29,6 +29,7 @@ __all__ = [
     "VignetParams",
     "cut_stacks",
     "section_box",
+    "segmentation_box",
 ]
 
 #: Epochs whose neighbour masks are projected at once: bounds the memory.
@@ -108,7 +109,7 @@ class TileSegmentation:
     Attributes
     ----------
     plane : ndarray of int32 [y, x]
-        Numbers of the objects; 0 is sky.
+        Numbers of the objects; 0 is sky.  At least the section `segmentation_box`.
     origin : tuple of int
         (y0, x0): pixel of the tile at element [0, 0].
     wcs : Wcs
@@ -164,6 +165,29 @@ def section_box(x: np.ndarray, y: np.ndarray, size: int, shape: tuple[int, int])
         high = max(min(int(np.rint(np.max(values))) + half + 1, length), low + 1)
         edges += [low, high]
     return edges[0], edges[1], edges[2], edges[3]
+
+
+def segmentation_box(x: np.ndarray, y: np.ndarray, size: int, shape: tuple[int, int]) -> tuple[int, int, int, int]:
+    """Return the section of a tile that the neighbour masks of vignets at some positions may ask for.
+
+    A vignet of a CCD, turned and scaled to the tile, reaches farther than one of the tile: `size` pixels are allowed
+    for on all sides of the object, and beyond them nothing is a neighbour, whatever else a section holds.
+
+    Parameters
+    ----------
+    x, y : ndarray of float64 [n]
+        Positions on the tile [pixel, 0-based]; at least one.
+    size : int
+        Side of the vignets [pixel of the CCD].
+    shape : tuple of int
+        (ny, nx) of the tile.
+
+    Returns
+    -------
+    tuple of int
+        (y0, y1, x0, x1), half open, cut to the tile.
+    """
+    return section_box(x, y, 2 * size + 1, shape)
 
 
 def cut_stacks(
@@ -299,7 +323,8 @@ def _flag_neighbours(
 
     Stamp pixel -> sky -> tile pixel by the two local Jacobians at the object; the nearest tile pixel decides.
     """
-    half = stamps.image.shape[1] // 2
+    size = stamps.image.shape[1]
+    half = size // 2
     grid = np.arange(-half, half + 1, dtype=float)
     y0, x0 = segmentation.origin
     ny, nx = segmentation.plane.shape
@@ -315,8 +340,8 @@ def _flag_neighbours(
         tile_y_y = (dudx * ccd_dvdy - dvdx * ccd_dudy) / determinant
         dx = grid - stamps.offset[part, 0, None]
         dy = grid - stamps.offset[part, 1, None]
-        column = _pixel(segmentation.x[of], tile_x_x[:, None] * dx, tile_x_y[:, None] * dy, x0, nx)
-        row = _pixel(segmentation.y[of], tile_y_x[:, None] * dx, tile_y_y[:, None] * dy, y0, ny)
+        column = _pixel(segmentation.x[of], tile_x_x[:, None] * dx, tile_x_y[:, None] * dy, size, x0, nx)
+        row = _pixel(segmentation.y[of], tile_y_x[:, None] * dx, tile_y_y[:, None] * dy, size, y0, ny)
         row *= nx + 2
         row += column
         owner = padded.take(row)
@@ -325,10 +350,16 @@ def _flag_neighbours(
         stamps.flag[part[found]] |= foreign[found] * np.int32(PixelFlag.NEIGHBOUR)
 
 
-def _pixel(centre: np.ndarray, along_x: np.ndarray, along_y: np.ndarray, first: int, length: int) -> np.ndarray:
-    """Return the nearest pixel [n, y, x] in a padded axis: 0 and length + 1 are outside."""
+def _pixel(
+    centre: np.ndarray, along_x: np.ndarray, along_y: np.ndarray, reach: int, first: int, length: int
+) -> np.ndarray:
+    """Return the nearest pixel [n, y, x] in a padded axis: 0 and length + 1 are outside.
+
+    So is what is more than `reach` pixels from the centre, where some sections would still hold the tile's pixels.
+    """
     position = (along_y + centre[:, None])[:, :, None] + along_x[:, None, :]
     np.rint(position, out=position)
+    position[np.abs(position - np.rint(centre)[:, None, None]) > reach] = -np.inf
     position -= first - 1
     np.clip(position, 0, length + 1, out=position)
     return position.astype(np.intp)

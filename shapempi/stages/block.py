@@ -25,6 +25,7 @@ from shapempi.measure.vignets import (
     VignetParams,
     cut_stacks,
     section_box,
+    segmentation_box,
 )
 from shapempi.product import Location, Product
 from shapempi.psf import PsfModel
@@ -101,7 +102,7 @@ class BlockStage:
         tile_location = inputs[block.tile.uid]
         with watch("read objects"):
             objects = self._objects(block, tile_location)
-            box = section_box(objects.x, objects.y, self.vignet.size, objects.shape)
+            box = segmentation_box(objects.x, objects.y, self.vignet.size, objects.shape)
             plane = self.reader.read_section(tile_location, "segmentation", box)
             segmentation = TileSegmentation(plane, (box[0], box[2]), objects.wcs, objects.x, objects.y)
         with watch("vignets"):
@@ -116,7 +117,7 @@ class BlockStage:
         with watch("psf moments"):
             psf_shapes = _psf_shapes(cut.stacks)
         with watch("spread model"):
-            spread = self._spread(objects, box, plane, cut.stacks, psf_shapes)
+            spread = self._spread(objects, segmentation, cut.stacks, psf_shapes)
         with watch("shapes"):
             seed = (self.seed, block.tile.x, block.tile.y)
             shapes = measure_shapes(cut.stacks, self.shapes, seed=seed, mag_zp=self.inputs.params.mag_zp)
@@ -172,13 +173,15 @@ class BlockStage:
     def _spread(
         self,
         objects: _Objects,
-        box: tuple[int, int, int, int],
-        plane: np.ndarray,
+        segmentation: TileSegmentation,
         stacks: VignetStacks,
         psf_shapes: np.ndarray,
     ) -> np.ndarray:
         """Measure the spread model on the tile, neighbours masked."""
+        box = section_box(objects.x, objects.y, self.vignet.size, objects.shape)
         image, _ = self.inputs.read_tile(objects.block.tile, box)
+        y0, x0 = segmentation.origin
+        plane = np.ascontiguousarray(segmentation.plane[box[0] - y0 : box[1] - y0, box[2] - x0 : box[3] - x0])
         (stamps, weights, owners), _, offset, _, _ = _vignet.cut(
             (image.data, image.weight, plane), objects.x - box[2], objects.y - box[0], self.vignet.size, fill=(0, 0, 0)
         )
