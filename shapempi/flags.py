@@ -3,11 +3,23 @@
 from __future__ import annotations
 
 from enum import IntFlag
+from typing import Self
 
-__all__ = ["NO_RESULT", "ObjectFlag", "PixelFlag", "describe"]
+__all__ = ["NO_RESULT", "DescribedFlag", "ObjectFlag", "PixelFlag", "describe"]
 
 
-class PixelFlag(IntFlag):
+class DescribedFlag(IntFlag):
+    """Flag bits that are declared with their meaning: `NAME = value, "meaning"`."""
+
+    def __new__(cls, value: int, meaning: str = "") -> Self:
+        """Make a member whose docstring is its meaning."""
+        member = int.__new__(cls, value)
+        member._value_ = value
+        member.__doc__ = meaning
+        return member
+
+
+class PixelFlag(DescribedFlag):
     """Bits of the mask plane that shapempi makes (int32 [y, x]; 0 is a good pixel).
 
     The bits of an observatory's own flag image are OR-ed in unchanged; bits that meet these keep this meaning
@@ -22,15 +34,8 @@ class PixelFlag(IntFlag):
     SPIKE = 128, "on a diffraction spike of a bright star"
     NEIGHBOUR = 1024, "belongs to another detected object"
 
-    def __new__(cls, value: int, meaning: str = "") -> PixelFlag:
-        """Make a member whose docstring is its meaning."""
-        member = int.__new__(cls, value)
-        member._value_ = value
-        member.__doc__ = meaning
-        return member
 
-
-class ObjectFlag(IntFlag):
+class ObjectFlag(DescribedFlag):
     """Bits of the `flags` column of an object; 0 is a good measurement.
 
     The meaning of the lowest seven bits follows the behaviour specification, section 11.6.
@@ -47,13 +52,6 @@ class ObjectFlag(IntFlag):
     SOME_EPOCH_LOST = 256, "at least one epoch was rejected; the result is from the others"
     CCD_FAILED = 512, "at least one epoch was lost because the unit of its CCD failed"
     NOT_MEASURED = 1 << 30, "there is no shape for this object; the other bits say why"
-
-    def __new__(cls, value: int, meaning: str = "") -> ObjectFlag:
-        """Make a member whose docstring is its meaning."""
-        member = int.__new__(cls, value)
-        member._value_ = value
-        member.__doc__ = meaning
-        return member
 
 
 #: Bits that mean "this row has no usable shape"; the others are information about a usable one.

@@ -13,7 +13,7 @@ import sep
 
 from shapempi.errors import DataError
 from shapempi.measure.background import BackgroundMesh
-from shapempi.measure.detection_table import DETECTION_COLUMNS, DETECTION_DTYPE, SexFlag, magnitude
+from shapempi.measure.detection_table import DETECTION_DTYPE, SexFlag, magnitude
 from shapempi.measure.extraction import extract_objects
 from shapempi.measure.isophote import IsoPixels, core_fwhm
 from shapempi.measure.photometry import measure_photometry, over_the_side
@@ -22,7 +22,7 @@ from shapempi.measure.windowed import EXTENT, measure_windowed, window_sigma
 from shapempi.params import Params, key
 from shapempi.wcs import Wcs
 
-__all__ = ["DETECTION_COLUMNS", "DETECTION_DTYPE", "DetectionParams", "Detections", "SexFlag", "detect"]
+__all__ = ["DETECTION_DTYPE", "DetectionParams", "Detections", "SexFlag", "detect"]
 
 
 class DetectionParams(Params):

@@ -11,12 +11,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import IntFlag
 from itertools import pairwise
 
 import numpy as np
 from scipy.optimize import leastsq
 
+from shapempi.flags import DescribedFlag
 from shapempi.params import Params, key
 
 __all__ = ["FitFlag", "FitParams", "GaussianFit", "PixelList", "Residuals", "fit_gaussian", "pixel_list"]
@@ -37,7 +37,7 @@ _SMALLEST_MOMENT, _LARGEST = 1e-12, 1e12
 _SINGULAR = 1e-13
 
 
-class FitFlag(IntFlag):
+class FitFlag(DescribedFlag):
     """Bits of the flags of one fit; 0 is good.  The values are ngmix's."""
 
     MAX_EVALUATIONS = 1, "no convergence within the allowed number of evaluations"
@@ -46,13 +46,6 @@ class FitFlag(IntFlag):
     SINGULAR = 512, "the parameters are degenerate"
     NOT_FINITE = 4096, "the model or the data are not finite"
     NO_PIXELS = 32768, "there are not more pixels than parameters"
-
-    def __new__(cls, value: int, meaning: str = "") -> FitFlag:
-        """Make a member whose docstring is its meaning."""
-        member = int.__new__(cls, value)
-        member._value_ = value
-        member.__doc__ = meaning
-        return member
 
 
 class FitParams(Params):
