@@ -346,11 +346,14 @@ def test_sigkill_at_random_moments(tmp_path):
                 os.write(writing, b"x")
 
         pid = in_child(work)
-        time.sleep(float(rng.uniform(0.01, 0.12)))
+        n_announced = int(rng.integers(0, 6))
+        for _ in range(n_announced):
+            os.read(reading, 1)
+        time.sleep(float(rng.uniform(0.0, 0.03)))
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
         os.close(writing)
-        n_announced = len(os.read(reading, 65536))
+        n_announced += len(os.read(reading, 65536))
         os.close(reading)
         found = scan(folder, deep=True)
         assert list(found.locations) in (
