@@ -1,7 +1,9 @@
 """The sky background of an image as a small mesh that every later step evaluates in the same way.
 
-The estimate is SExtractor's (clipped mode in boxes, median filter, bicubic spline), as `sep` implements it.  It is
-then sampled on a finer mesh, and only that mesh is kept: 0.4 % of the pixels instead of a check image.
+The estimate is SExtractor's (clipped mode in boxes, median filter, bicubic spline), as `sep` implements it, made
+twice: the second time without the pixels of the objects that the first one shows.  Clipping alone leaves the objects'
+wings in, and an estimate that is too high by 4 % of the noise makes faint objects 1 % smaller.  The estimate is then
+sampled on a finer mesh, and only that mesh is kept: 0.4 % of the pixels instead of a check image.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import sep
+from scipy import ndimage
 from scipy.interpolate import RectBivariateSpline
 
 from shapempi.errors import MeasurementError
@@ -21,6 +24,9 @@ __all__ = ["BackgroundMesh", "BackgroundParams", "estimate_background"]
 #: Rows evaluated at a time, so that the double-precision temporary stays small.
 ROWS = 512
 
+#: Gaussian [pixel] that the image is smoothed by before objects are looked for: about the seeing.
+_SMOOTHING = 2.0
+
 
 class BackgroundParams(Params):
     """How the sky background is estimated and stored."""
@@ -29,6 +35,13 @@ class BackgroundParams(Params):
         64, "Side of the boxes in which the background is estimated; adapted a little to the image.", unit="pixel", ge=8
     )
     filter_size: int = key(3, "Side of the median filter over the boxes.", unit="box", ge=1)
+    object_clip: float = key(
+        3.0,
+        "Objects above this in the smoothed image are left out of the final estimate; 0 leaves none out.",
+        unit="sigma",
+        ge=0,
+    )
+    object_growth: int = key(5, "How far the region that is left out reaches around the objects.", unit="pixel", ge=0)
     store_step: int = key(16, "Distance of the knots of the stored mesh.", unit="pixel", ge=1)
     min_good_fraction: float = key(
         0.01, "An image with a smaller fraction of usable boxes has no background.", gt=0, le=1
@@ -132,12 +145,23 @@ def _box_side(n: int, wanted: int) -> int:
     return next(side for side in near if n % side == 0 or 2 * (n % side) >= side)
 
 
-def _usable_boxes(mask: np.ndarray, box: tuple[int, int]) -> float:
-    """Return the fraction of boxes with at least half of their pixels good; the estimator ignores the others."""
+def _usable_boxes(mask: np.ndarray, box: tuple[int, int]) -> np.ndarray:
+    """Tell which boxes have at least half of their pixels good; the estimator ignores the others."""
     starts = [np.arange(0, n, side) for n, side in zip(mask.shape, box, strict=True)]
     bad = np.add.reduceat(np.add.reduceat(mask, starts[0], axis=0, dtype=np.int64), starts[1], axis=1)
     area = np.outer(*(np.diff(start, append=n) for start, n in zip(starts, mask.shape, strict=True)))
-    return float(np.mean(2 * bad <= area))
+    return 2 * bad <= area
+
+
+def _objects(pixels: np.ndarray, bad: np.ndarray, sky: sep.Background, params: BackgroundParams) -> np.ndarray:
+    """Return the pixels of objects and their surroundings: what stands out of the smoothed image, grown."""
+    image = pixels - sky.back(dtype=np.float32)
+    image[bad] = 0
+    smooth = ndimage.gaussian_filter(image, _SMOOTHING, mode="nearest", truncate=3.0)
+    # White noise of variance 1 has this variance under a Gaussian kernel: the sum of the squared kernel.
+    noise = sky.globalrms / (2.0 * np.sqrt(np.pi) * _SMOOTHING)
+    side = 2 * params.object_growth + 1
+    return ndimage.maximum_filter(smooth > params.object_clip * noise, side, mode="constant")
 
 
 def estimate_background(data: np.ndarray, bad: np.ndarray, params: BackgroundParams) -> BackgroundMesh:
@@ -167,13 +191,20 @@ def estimate_background(data: np.ndarray, bad: np.ndarray, params: BackgroundPar
     pixels = np.ascontiguousarray(data, dtype=np.float32)
     mask = np.ascontiguousarray(bad | ~np.isfinite(pixels))
     height, width = (_box_side(n, params.box_size) for n in data.shape)
-    good = _usable_boxes(mask, (height, width))
+    good = float(np.mean(_usable_boxes(mask, (height, width))))
     if good < params.min_good_fraction:
         raise MeasurementError(
             f"background: only {good:.2%} of the boxes of {height} x {width} pixels have half of their pixels good; "
             f"min_good_fraction is {params.min_good_fraction:.2%}"
         )
-    estimate = sep.Background(pixels, mask=mask, bw=width, bh=height, fw=params.filter_size, fh=params.filter_size)
+    size = {"bw": width, "bh": height, "fw": params.filter_size, "fh": params.filter_size}
+    estimate = sep.Background(pixels, mask=mask, **size)
+    if params.object_clip > 0:
+        without = mask | _objects(pixels, mask, estimate, params)
+        # A box that objects would take away keeps them: clipping is better than the neighbours' values.
+        seen = np.repeat(np.repeat(_usable_boxes(without, (height, width)), height, axis=0), width, axis=1)
+        without &= mask | seen[: data.shape[0], : data.shape[1]]
+        estimate = sep.Background(pixels, mask=without, **size)
     y, x = _knots(data.shape[0], params.store_step), _knots(data.shape[1], params.store_step)
     # Doubles cost memory once per image, and floats would put steps of the sky level times 1e-7 into the spline.
     values = estimate.back(dtype=np.float64)[np.ix_(y, x)]

@@ -38,7 +38,8 @@ def test_recovers_the_sky_and_its_noise(scene):
 
 
 def test_the_mesh_is_the_estimate_to_far_below_the_noise(scene):
-    _, data, bad, mesh = scene
+    _, data, bad, _ = scene
+    mesh = estimate_background(data, bad, BackgroundParams(object_clip=0.0))
     full = sep.Background(
         data, mask=bad | ~np.isfinite(data), bw=_box_side(650, 64), bh=_box_side(700, 64), fw=3, fh=3
     ).back()
@@ -46,6 +47,44 @@ def test_the_mesh_is_the_estimate_to_far_below_the_noise(scene):
     assert np.abs(found - full).max() < 0.005 * mesh.rms
     assert (found - full).std() < 0.001 * mesh.rms
     assert mesh.values.size < 0.006 * data.size
+
+
+def test_objects_do_not_raise_the_background():
+    """Stars and small galaxies as dense as in a deep survey, down to the noise; the sky is 0."""
+    rng = np.random.default_rng(5)
+    shape, n = (832, 640), 400
+    light = np.zeros(shape)
+    fluxes = 10 ** rng.uniform(2.5, 5.5, n)
+    yy, xx = np.mgrid[-30:31, -30:31]
+    for x, y, flux in zip(rng.uniform(30, 609, n), rng.uniform(30, 801, n), fluxes, strict=True):
+        column, row = int(x), int(y)
+        profile = (1 + ((xx + column - x) ** 2 + (yy + row - y) ** 2) / 16) ** -3.5
+        light[row - 30 : row + 31, column - 30 : column + 31] += flux * profile / profile.sum()
+    data = (light + rng.normal(0, 25, shape)).astype(np.float32)
+    bad = np.zeros(shape, bool)
+    inner = np.s_[40:-40, 40:-40]
+
+    def error(**params):
+        mesh = estimate_background(data, bad, BackgroundParams(**params))
+        return mesh.evaluate(0, shape[0], 0, shape[1])[inner]
+
+    assert error(object_clip=0.0).mean() > 0.04 * 25
+    assert abs(error().mean()) < 0.015 * 25
+    assert error().std() < error(object_clip=0.0).std()
+
+
+def test_without_objects_nothing_is_lost():
+    """Peaks of the noise are left out, too: the error that this makes is small."""
+    data = np.random.default_rng(6).normal(0, 10, (900, 900)).astype(np.float32)
+    mesh = estimate_background(data, np.zeros(data.shape, bool), PARAMS)
+    assert abs(mesh.values.mean()) < 0.01 * 10
+
+
+def test_an_image_full_of_objects_has_a_background():
+    _, data = sky((300, 300))
+    data += 1000 * (np.indices(data.shape).sum(axis=0) % 14 == 0)
+    mesh = estimate_background(data, np.zeros(data.shape, bool), PARAMS)
+    assert np.isfinite(mesh.values).all()
 
 
 @pytest.mark.parametrize("box", [(0, 1, 0, 1), (13, 211, 77, 650), (699, 700, 0, 650), (250, 260, 649, 650)])

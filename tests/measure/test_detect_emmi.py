@@ -21,7 +21,7 @@ COLUMN |= {"FLUX_AUTO": 15, "FLUXERR_AUTO": 16, "FLUX_RADIUS": 18, "FLAGS": 20}
 def both():
     """Return our table and SExtractor's columns, row by row of the same objects."""
     data = fitsio.read(FOLDER / "image.fits").astype(np.float32)
-    mesh = estimate_background(data, np.zeros(data.shape, bool), BackgroundParams())
+    mesh = estimate_background(data, np.zeros(data.shape, bool), BackgroundParams(object_clip=0.0))
     data -= mesh.evaluate(0, 256, 0, 256)
     weight = np.full(data.shape, mesh.rms**-2, np.float32)
     # The settings of the catalogue: no weight map, no deblending, no lower limit of the Kron ellipse.
