@@ -95,6 +95,7 @@ def _parser() -> argparse.ArgumentParser:
 
     verb = commands.add_parser("run", help="the main job (mpirun -n N shapempi run CONFIG); the same command resumes")
     verb.add_argument("config", type=Path, metavar="CONFIG", help="TOML file")
+    verb.add_argument("--live", action="store_true", help="live bar also under a launcher, which hides the terminal")
     verb.set_defaults(verb=verbs.run)
 
     verb = commands.add_parser("status", help="how far a run is; works while it runs")

@@ -25,7 +25,7 @@ from shapempi.mpi.farm import run_master, run_worker
 from shapempi.mpi.schedule import Schedule
 from shapempi.mpi.unit import Outcome, Place, State, Unit
 from shapempi.product import Location
-from shapempi.report.progress import Progress, seconds_left
+from shapempi.report.progress import Progress, error_console, seconds_left
 from shapempi.report.summary import RunSummary
 from shapempi.stages.base import Stage
 from shapempi.stages.block import BlockStage
@@ -106,7 +106,7 @@ class Crew:
             self._writer.close()
 
 
-def run(path: Path) -> int:
+def run(path: Path, *, live: bool = False) -> int:
     """Measure a survey, or go on where an earlier run stopped.
 
     Every rank calls this; rank 0 hands out the work and, unless it is alone, does none.
@@ -115,6 +115,8 @@ def run(path: Path) -> int:
     ----------
     path : Path
         Configuration file; only rank 0 reads it.
+    live : bool, optional
+        Show the live bar also where a launcher hides the terminal.
 
     Returns
     -------
@@ -149,7 +151,7 @@ def run(path: Path) -> int:
             code = 0
         elif folder is not None and plan is not None:
             with folder:
-                code = _lead(comm, setup, plan)
+                code = _lead(comm, setup, plan, live)
         else:
             crew = Crew(setup, comm.rank, comm.host)
             run_worker(comm, crew.execute)
@@ -165,7 +167,7 @@ def _bright_stars(catalogue: Path | None) -> np.ndarray:
     return np.zeros(0, STAR_DTYPE) if catalogue is None else read_star_catalogue(catalogue)
 
 
-def _lead(comm: Comm, setup: _Setup, plan: SurveyPlan) -> int:
+def _lead(comm: Comm, setup: _Setup, plan: SurveyPlan, live: bool) -> int:
     """Hand out the work on rank 0; returns the exit code of the run."""
     found = scan(setup.folder)
     committed = {name: Place(*astuple(location)) for name, location in found.locations.items()}
@@ -188,7 +190,7 @@ def _lead(comm: Comm, setup: _Setup, plan: SurveyPlan) -> int:
         return places if earlier is None else {**places, unit.uid: earlier}
 
     schedule.add(first_units(plan))
-    progress = Progress(schedule, n_worker, interval=setup.config.run.progress_interval)
+    progress = Progress(schedule, n_worker, interval=setup.config.run.progress_interval, console=error_console(live))
     with Journal(setup.folder, job=setup.job) as journal, progress:
         problems = [str(problem) for problem in plan.problems]
         journal.write("start", {"n_rank": comm.size, "problems": problems, "damaged": found.damaged})

@@ -104,7 +104,7 @@ def plan(options: argparse.Namespace) -> int:
 
 def run(options: argparse.Namespace) -> int:
     """Measure a survey."""
-    return run_survey(options.config)
+    return run_survey(options.config, live=options.live)
 
 
 def status(options: argparse.Namespace) -> int:

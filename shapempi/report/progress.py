@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
-__all__ = ["Progress", "ProgressSource", "counter", "duration", "seconds_left"]
+__all__ = ["Progress", "ProgressSource", "counter", "duration", "error_console", "seconds_left"]
 
 
 class ProgressSource(Protocol):
@@ -31,6 +31,17 @@ class ProgressSource(Protocol):
     def spent(self) -> Mapping[str, Any]:
         """Predicted cost and time taken of what ended in this run, by kind."""
         ...
+
+
+def error_console(live: bool = False) -> Console:
+    """Return the console on standard error.
+
+    Parameters
+    ----------
+    live : bool, optional
+        Take it for a terminal although it does not look like one: MPI launchers put a pipe before it.
+    """
+    return Console(file=sys.stderr, soft_wrap=True, highlight=False, force_terminal=True if live else None)
 
 
 def duration(seconds: float) -> str:
@@ -86,7 +97,7 @@ class Progress:
     interval : float
         Time between two lines where there is no terminal [s].
     console : Console, optional
-        Where to write; standard error by default.
+        Where to write; standard error by default (`error_console`).
     """
 
     def __init__(
@@ -95,7 +106,7 @@ class Progress:
         self._source = source
         self._n_worker = n_worker
         self._interval = interval
-        self._console = console or Console(file=sys.stderr, soft_wrap=True, highlight=False)
+        self._console = console or error_console()
         self._start = time.monotonic()
         self._next_line = self._start + min(interval, 10.0)
         self._bar: Bar | None = None
@@ -178,7 +189,7 @@ def counter(title: str, *, shown: bool, console: Console | None = None) -> Itera
     if not shown:
         yield lambda done, total, text: None
         return
-    console = console or Console(file=sys.stderr, soft_wrap=True, highlight=False)
+    console = console or error_console()
     if not console.is_terminal:
         start = time.monotonic()
 
