@@ -112,6 +112,12 @@ def _parser() -> argparse.ArgumentParser:
     verb = commands.add_parser("report", help="summary, figures, and the comparison with the truth if there is one")
     verb.add_argument("run", type=Path, metavar="RUN", help="run folder")
     verb.add_argument("--truth", type=Path, help="truth of a simulation; found beside the exposures by default")
+    verb.add_argument(
+        "--opposite",
+        type=Path,
+        metavar="RUN",
+        help="run on the same simulated sky with the opposite shear; prints the bias",
+    )
     verb.set_defaults(verb=verbs.report)
 
     verb = commands.add_parser("export", help="write the catalogue in another form")

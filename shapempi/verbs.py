@@ -25,7 +25,7 @@ from shapempi.report.figures import draw_overview
 from shapempi.report.progress import counter, duration
 from shapempi.report.status import RunStatus
 from shapempi.report.summary import RunSummary
-from shapempi.report.truth import TruthReport, compare
+from shapempi.report.truth import compare, compare_opposite
 from shapempi.run import run as run_survey
 from shapempi.sim.params import SimulationParams
 from shapempi.sim.simulate import expected_size, simulate_survey
@@ -144,20 +144,29 @@ def report(options: argparse.Namespace) -> int:
     outcomes = [event for event in read_journal(options.run)[0] if event["event"] == "unit"]
     lines = RunSummary.of(outcomes).lines()
     truth_path = options.truth or settings.input.exposure_folder.parent / "truth.h5"
-    if options.truth is not None or truth_path.exists():
-        lines += ["", f"against the truth, {truth_path}", *_truth(settings, catalogue, truth_path).lines()]
+    if options.truth is not None or options.opposite is not None or truth_path.exists():
+        tiles, truth = _tiles(settings), read_truth(truth_path)
+        lines += ["", f"against the truth, {truth_path}", *compare(catalogue, truth, tiles).lines()]
+        if options.opposite is not None:
+            bias = compare_opposite((catalogue, truth), _opposite(options.opposite), tiles)
+            lines += ["", f"with {options.opposite}: too few galaxies"] if bias is None else ["", *bias.lines()]
     print("\n".join(lines))
     (folder / "report.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
     print(f"\n{picture}")
     return 0
 
 
-def _truth(settings: Config, catalogue: np.ndarray, path: Path) -> TruthReport:
-    """Compare a catalogue with the truth of a simulation."""
+def _tiles(settings: Config) -> list[tuple[Wcs, tuple[int, int]]]:
+    """Return WCS and shape of a run's tiles."""
     inputs = find_inputs(settings.input)
     hdus = [tile_image_hdu(inputs.tile_paths(tile)[0]) for tile in inputs.tiles]
-    tiles = [(Wcs(hdu.header, str(hdu)), hdu.shape or (0, 0)) for hdu in hdus]
-    return compare(catalogue, read_truth(path), tiles)
+    return [(Wcs(hdu.header, str(hdu)), hdu.shape or (0, 0)) for hdu in hdus]
+
+
+def _opposite(run: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Return catalogue and truth of the run that another one is compared with."""
+    truth = load(run / "config.toml").input.exposure_folder.parent / "truth.h5"
+    return read_table(run / "catalogue.h5"), read_truth(truth)
 
 
 def export(options: argparse.Namespace) -> int:

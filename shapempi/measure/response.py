@@ -180,10 +180,15 @@ class ResponseSum:
         estimate = _estimate(total, self.step)
         if len(self._patches) < 10:
             return Shear(estimate, self._scatter_error(total))
-        left_out = np.array([_estimate(total - self._patches[name], self.step) for name in sorted(self._patches)])
+        left_out = self.leave_one_out()
         n = len(left_out)
         spread = np.sum((left_out - left_out.mean(axis=0)) ** 2, axis=0)
         return Shear(estimate, np.sqrt((n - 1) / n * spread))
+
+    def leave_one_out(self) -> np.ndarray:
+        """Return the mean shear [n_patch, 2] without each patch, in the order of the patches' names."""
+        total = self._total()
+        return np.array([_estimate(total - self._patches[name], self.step) for name in sorted(self._patches)])
 
     def _total(self) -> _Sums:
         """Return the sums over all patches, in the order of their names."""

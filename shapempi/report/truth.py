@@ -7,11 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.spatial import cKDTree
 
+from shapempi.errors import DataError
 from shapempi.flags import NO_RESULT
-from shapempi.measure.response import ResponseSum
+from shapempi.report.shear import ShearBias, ShearResult, mean_shear, shear_bias
 from shapempi.wcs import Wcs
 
-__all__ = ["MagnitudeBin", "ShearResult", "TruthReport", "compare"]
+__all__ = ["MagnitudeBin", "TruthReport", "compare", "compare_opposite"]
 
 #: Largest distance between a detection and the true object that it is matched to [arcsec].
 MATCH_RADIUS = 1.0
@@ -48,32 +49,6 @@ class MagnitudeBin:
     galaxy_purity: float
     position_rms: float
     mag_offset: float
-
-
-@dataclass(frozen=True)
-class ShearResult:
-    """Mean shear of the matched galaxies, corrected by the mean response, beside the truth.
-
-    Attributes
-    ----------
-    g, error, true_g : ndarray of float64 [2]
-        Measured, its standard error, and the mean true shear of the same galaxies.
-    R : ndarray of float64 [2, 2]
-        Mean response.
-    n_galaxy : int
-        Galaxies used.
-    """
-
-    g: np.ndarray
-    error: np.ndarray
-    true_g: np.ndarray
-    R: np.ndarray
-    n_galaxy: int
-
-    @property
-    def pull(self) -> np.ndarray:
-        """Difference from the truth in units of the error, [2]."""
-        return (self.g - self.true_g) / self.error
 
 
 @dataclass(frozen=True)
@@ -131,13 +106,7 @@ class TruthReport:
             for b in self.bins
         ]
         if self.shear is not None:
-            s = self.shear
-            text += ["", f"shear of {s.n_galaxy} galaxies, response R11 {s.R[0, 0]:.3f} R22 {s.R[1, 1]:.3f}"]
-            text += [
-                f"  g{i + 1} = {s.g[i]:+.5f} +- {s.error[i]:.5f}, true {s.true_g[i]:+.5f}, "
-                f"difference {s.pull[i]:+.2f} sigma"
-                for i in range(2)
-            ]
+            text += ["", *self.shear.lines()]
         return text
 
 
@@ -148,8 +117,8 @@ def compare(catalogue: np.ndarray, truth: np.ndarray, tiles: list[tuple[Wcs, tup
     ----------
     catalogue : ndarray
         Rows of the catalogue (`shapempi.catalog.COLUMNS`).
-    truth : ndarray
-        Structured array with ra, dec [deg], mag, is_star (bool), g1, g2 (applied shear; u West, v North).
+    truth : ndarray of io.truth.TRUTH_DTYPE
+        The true objects.
     tiles : list of (Wcs, (ny, nx))
         The tiles of the catalogue: true objects outside them do not count.
 
@@ -181,8 +150,49 @@ def compare(catalogue: np.ndarray, truth: np.ndarray, tiles: list[tuple[Wcs, tup
         galaxy_purity=_mean(rows["SPREAD_CLASS"][galaxies & counted] == 1),
         measured=_mean(good[galaxies & counted]),
         bins=tuple(_bins(truth, found, rows, distance[found])),
-        shear=_shear(rows[galaxies & good], true_rows[galaxies & good]),
+        shear=mean_shear(rows[galaxies & good], true_rows[galaxies & good]),
     )
+
+
+def compare_opposite(
+    first: tuple[np.ndarray, np.ndarray],
+    second: tuple[np.ndarray, np.ndarray],
+    tiles: list[tuple[Wcs, tuple[int, int]]],
+) -> ShearBias | None:
+    """Return the bias of the shear from two simulations of one sky, one with the opposite shear of the other.
+
+    Parameters
+    ----------
+    first, second : tuple of ndarray
+        Catalogue and truth of each simulation, as in `compare`.
+    tiles : list of (Wcs, (ny, nx))
+        The tiles of both.
+
+    Returns
+    -------
+    ShearBias or None
+        None with fewer than ten galaxies that are measured in both.
+
+    Raises
+    ------
+    DataError
+        If the two are not the same sky with opposite shears.
+    """
+    truths = [truth for _, truth in (first, second)]
+    same = len(truths[0]) == len(truths[1]) and all(
+        np.array_equal(truths[0][name], sign * truths[1][name])
+        for name, sign in (("ra", 1), ("dec", 1), ("mag", 1), ("pair", 1), ("g1", -1), ("g2", -1))
+    )
+    if not same:
+        raise DataError("the two simulations are not the same sky with opposite shears")
+    used = ~truths[0]["is_star"] & _inside(truths[0], tiles)
+    matched = []
+    for (catalogue, _), truth in zip((first, second), truths, strict=True):
+        near, _ = _match(catalogue, truth)
+        rows = catalogue[near] if len(catalogue) else np.zeros(len(truth), catalogue.dtype)
+        used &= (near >= 0) & ((rows["shape_flags"] & int(NO_RESULT)) == 0)
+        matched.append(rows)
+    return shear_bias(matched[0][used], matched[1][used], truths[0][used])
 
 
 def _inside(truth: np.ndarray, tiles: list[tuple[Wcs, tuple[int, int]]]) -> np.ndarray:
@@ -252,17 +262,6 @@ def _bins(truth: np.ndarray, found: np.ndarray, rows: np.ndarray, distance: np.n
             )
         )
     return result
-
-
-def _shear(rows: np.ndarray, truth: np.ndarray) -> ShearResult | None:
-    """Return the mean shear of the galaxies, corrected by their mean response."""
-    if len(rows) < 3:
-        return None
-    total = ResponseSum()
-    total.add(rows)
-    g, error = total.shear()
-    true_g = np.array([truth["g1"].mean(), truth["g2"].mean()])
-    return ShearResult(g, error, true_g, total.R(), len(rows))
 
 
 def _mean(values: np.ndarray) -> float:
