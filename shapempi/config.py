@@ -97,7 +97,9 @@ def load(path: Path) -> Config:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: not a TOML file: {error}") from error
     try:
-        return Config.model_validate(values)
+        # By way of JSON, because only there strict means what TOML means: lists are tuples, texts are paths, 1 is 1.0,
+        # but "1" is no number and "yes" no truth.
+        return Config.model_validate_json(json.dumps(values, default=str), strict=True)
     except ValidationError as error:
         lines = [_explain(dict(problem)) for problem in error.errors()]
         raise ConfigError("\n".join(f"{path}: {line}" for line in lines)) from error
