@@ -18,7 +18,7 @@ class VignetStack:
     number : int
         The object's number in its tile, 1-based.
     place : int
-        The tile's pixel that the object is on, as an index; it names the object's random numbers.
+        The cell of the tile that the object is in; it names the object's random numbers.
     image : ndarray of float32 [n, y, x]
         Background-subtracted counts at the survey's common zero point.
     weight : ndarray of float32 [n, y, x]
@@ -56,8 +56,9 @@ class VignetStacks:
     number : ndarray of int32 [n_object]
         Object numbers in their tile.
     place : ndarray of int64 [n_object]
-        The tile's pixel that each object is on, as a non-negative index.  An object's random numbers are seeded by it
-        and not by its number, which changes as soon as one detection more or less comes before it.
+        The cell of the tile, a few pixels wide, that each object is in, as a non-negative index.  An object's random
+        numbers are seeded by it and not by its number, which changes as soon as one detection more or less comes
+        before it.
     first : ndarray of int64 [n_object + 1]
         Epochs of object i are rows first[i] to first[i + 1] of the arrays below.
     image, weight, flag, psf, jacobian, offset, exposure, ccd : ndarray

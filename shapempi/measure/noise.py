@@ -89,7 +89,7 @@ def object_generator(seed: Sequence[int], place: int) -> np.random.Generator:
     seed : sequence of int
         What the numbers depend on beside the object: the survey's seed and the tile.
     place : int
-        The tile's pixel that the object is on (`VignetStacks.place`).
+        The cell of the tile that the object is in (`VignetStacks.place`).
 
     Returns
     -------

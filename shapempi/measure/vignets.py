@@ -218,7 +218,7 @@ def cut_stacks(
     params : VignetParams
         Size, and whether neighbours are flagged.
     place : ndarray of int [n_object], optional
-        The tile's pixels that the objects are on (`VignetStacks.place`); their numbers by default.
+        The tile's cells that the objects are in (`VignetStacks.place`); their numbers by default.
     segmentation : TileSegmentation, optional
         The tile's segmentation; without it no neighbour is flagged.
     n_threads : int, optional

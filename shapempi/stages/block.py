@@ -37,6 +37,10 @@ from shapempi.wcs import Wcs
 
 __all__ = ["BlockStage"]
 
+#: Side of the cells that name the objects' random numbers [pixel]: smaller than the distance of any two detections,
+#: larger than the errors of positions, which must rarely move an object to another cell.
+_CELL = 4
+
 #: Shape of the PSF model in one epoch of one object.
 _PSF_SHAPE_DTYPE = np.dtype([("g1", "f8"), ("g2", "f8"), ("T", "f8"), ("flag", "i2")])
 
@@ -56,9 +60,9 @@ class _Objects:
 
     @property
     def place(self) -> np.ndarray:
-        """The tile's pixel that each object is on, as an index."""
+        """The tile's cell that each object is in, as an index."""
         ny, nx = self.shape
-        row, column = (np.clip(np.rint(v), 0, n - 1).astype(np.int64) for v, n in ((self.y, ny), (self.x, nx)))
+        row, column = (np.clip(v, 0, n - 1).astype(np.int64) // _CELL for v, n in ((self.y, ny), (self.x, nx)))
         return row * nx + column
 
     @property
