@@ -7,11 +7,14 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import contextmanager, suppress
+from contextlib import chdir, contextmanager, redirect_stderr, redirect_stdout, suppress
+from io import StringIO
 from pathlib import Path
 from typing import NamedTuple
 
 from mpi.launch import environment, mpiexec
+
+from shapempi.cli import main
 
 #: Longest time that any command of these tests may take; the longest takes 20 s alone on two cores [s].
 PATIENCE = 180.0
@@ -64,6 +67,17 @@ def shapempi(folder, *arguments, n_rank=None):
     """Run a command to its end."""
     with started(folder, *arguments, n_rank=n_rank) as process:
         return finish(process)
+
+
+def verb(folder, *arguments):
+    """Run a command in this process: the same, for verbs without MPI, but two seconds faster."""
+    out, err = StringIO(), StringIO()
+    with chdir(folder), redirect_stdout(out), redirect_stderr(err):
+        try:
+            code = main([str(argument) for argument in arguments])
+        except SystemExit as end:  # argparse
+            code = end.code
+    return Result(code, out.getvalue(), err.getvalue())
 
 
 def family(process):

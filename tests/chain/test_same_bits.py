@@ -3,7 +3,7 @@
 import os
 import signal
 
-from chain.program import family, finish, kill, shapempi, started, survivors, wait_for
+from chain.program import family, finish, kill, shapempi, started, survivors, verb, wait_for
 from chain.tiny import CCDS, block_size, committed, differences, last_job, place
 
 #: Exit codes of a launcher that a signal ended: of the ranks, of the shell, of the system.
@@ -17,7 +17,7 @@ def blocks(names):
 def test_two_ranks_one_block(reference, survey, tmp_path):
     folder = place(survey, tmp_path, block_size(1000))
     assert shapempi(folder, "run", "chain.toml", n_rank=2).code == 0
-    assert shapempi(folder, "gather", "run").code == 0
+    assert verb(folder, "gather", "run").code == 0
     assert len(blocks(committed(folder))) == 1
     assert differences(folder, reference) == []
 
@@ -53,7 +53,7 @@ def test_after_kill_9_of_everything_twice(reference, survey, tmp_path):
     assert restored == {name.partition("~")[0] for name in second}
     assert len(restored) < len(outcomes) == len(committed(folder))
     assert f"{len(restored)} units were committed before" in result.out
-    assert shapempi(folder, "gather", "run").code == 0
+    assert verb(folder, "gather", "run").code == 0
     assert differences(folder, reference) == []
 
 
@@ -74,7 +74,7 @@ def test_after_signals_to_the_launcher_and_the_death_of_a_rank(reference, survey
     assert result.code == 0, result
     outcomes = last_job(folder)
     assert {uid for uid, outcome in outcomes.items() if outcome["restored"]} == {n.partition("~")[0] for n in before}
-    assert shapempi(folder, "gather", "run").code == 0
+    assert verb(folder, "gather", "run").code == 0
     assert differences(folder, reference) == []
 
 
