@@ -27,6 +27,9 @@ __all__ = ["PsfAcceptance", "PsfFit", "PsfFitParams", "fit_psf"]
 #: Relative model error that is granted before a pixel is called an outlier, round by round: the first model is
 #: one image for the whole CCD, so everything that varies must pass.
 _TOLERANCES = (0.3, 0.1, 0.04, 0.03)
+#: The tolerance grows by this times the terms of the polynomial per star: a model of few stars is less certain, and
+#: a bright star that it is too hard on would not come back, because without the star it gets worse there.
+_TOLERANCE_FEW_STARS = 2.0
 #: The last tolerance is kept until the stars are the same and their centres move by less than this [pixel], for so
 #: many rounds in all.
 _CENTRED = 0.005
@@ -217,6 +220,7 @@ def _first_solution(stars: PsfStars) -> _Solution:
 
 def _judge(stars: PsfStars, solution: _Solution, tolerance: float, params: PsfFitParams) -> _Verdict:
     """Measure fluxes and find bad pixels and bad stars, granting the model a relative error."""
+    tolerance *= 1.0 + _TOLERANCE_FEW_STARS * len(solution.basis) / len(stars)
     offset = solution.offset(stars)
     radius = stars.radius(offset)
     unit = stars.forms(solution.degree, offset).draw(solution.basis)

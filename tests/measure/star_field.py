@@ -12,9 +12,9 @@ SKY, GAIN = 10.0, 3.0
 class TruePsf:
     """A Moffat or Kolmogorov profile whose size and shape are quadratic in the position on the CCD."""
 
-    def __init__(self, seed, fwhm=3.7, moffat=True, variation=1.0):
+    def __init__(self, seed, fwhm=3.7, moffat=True, variation=1.0, beta=3.5):
         rng = np.random.default_rng([seed, 1])
-        self.fwhm, self.moffat = fwhm, moffat
+        self.fwhm, self.moffat, self.beta = fwhm, moffat, beta
         self.size = np.r_[1.0, variation * rng.normal(0, 0.015, 5)]
         self.g1 = np.r_[rng.normal(0, 0.02), variation * rng.normal(0, 0.01, 5)]
         self.g2 = np.r_[rng.normal(0, 0.02), variation * rng.normal(0, 0.01, 5)]
@@ -23,7 +23,7 @@ class TruePsf:
         u, v = x / (NX / 2) - 1, y / (NY / 2) - 1
         terms = np.array([1, u, u * u, v, u * v, v * v])
         fwhm = self.fwhm * (self.size @ terms)
-        profile = galsim.Moffat(3.5, fwhm=fwhm) if self.moffat else galsim.Kolmogorov(fwhm=fwhm)
+        profile = galsim.Moffat(self.beta, fwhm=fwhm) if self.moffat else galsim.Kolmogorov(fwhm=fwhm)
         return profile.shear(g1=self.g1 @ terms, g2=self.g2 @ terms)
 
     def draw(self, x, y, dx, dy, size=51):

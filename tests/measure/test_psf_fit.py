@@ -59,6 +59,43 @@ def test_noiseless_stars_give_their_psf(fwhm, moffat):
     assert_allclose(result.flux, stars.flux * true.sum(), rtol=2e-3)
 
 
+@pytest.mark.parametrize(("n", "beta", "fwhm"), [(25, 3.0, 3.2), (25, 3.5, 4.5), (100, 3.0, 4.5)])
+def test_where_galaxies_take_it_the_psf_is_right(n, beta, fwhm):
+    """Stars lie at all sub-pixel phases; the PSF of a galaxy is drawn on the centre of a pixel."""
+    mean = []
+    for seed in range(3 if n < 100 else 1):
+        psf = TruePsf(20 + seed, fwhm, beta=beta)
+        stars = make_stars(psf, seed, n, snr=(500, 1000), noise=False, dirt=False, centre_error=0.0)
+        dT, de1, de2, _ = residuals(fit(stars).model, psf)
+        mean.append([dT.mean(), de1.mean(), de2.mean()])
+    dT, de1, de2 = np.mean(mean, axis=0)
+    assert abs(dT) < 5e-4
+    assert abs(de1) < 2e-4
+    assert abs(de2) < 2e-4
+
+
+def test_few_noisy_stars_give_the_psf_without_bias():
+    mean = []
+    for seed in range(10):
+        psf = TruePsf(50 + seed, 3.8)
+        result = fit(make_stars(psf, seed, 25, snr=(100, 1000), dirt=False))
+        dT, de1, de2, _ = residuals(result.model, psf)
+        mean.append([np.median(dT), np.median(de1), np.median(de2)])
+    error = np.std(mean, axis=0) / np.sqrt(len(mean))
+    assert (error < 1e-3).all()
+    assert (np.abs(np.mean(mean, axis=0)) < 1e-3 + 2 * error).all()
+
+
+def test_twenty_good_stars_are_enough():
+    """With few stars the model is uncertain: that is no reason to leave the brightest stars out."""
+    psfs = [TruePsf(600 + seed, 3.8) for seed in (8, 22, 36)]
+    n_used = [
+        fit(make_stars(psf, 1500 + seed, 20, dirt=False), min_stars=8).used.sum()
+        for psf, seed in zip(psfs, (8, 22, 36), strict=True)
+    ]
+    assert min(n_used) >= 19
+
+
 def test_realistic_stars_give_the_psf_within_the_requirements():
     mean, centre = [], []
     for seed, (fwhm, moffat) in enumerate([(3.3, True), (3.8, False), (4.2, True), (4.5, False)]):
