@@ -407,8 +407,7 @@ def test_reading_while_another_process_writes(tmp_path):
     n_read = 0
     try:
         with os.fdopen(reading) as lines:
-            stop = time.monotonic() + 2.0
-            while time.monotonic() < stop:
+            while n_read < 100:
                 k, file, group, crc32, n_row = lines.readline().split()
                 known[int(k)] = Location(file, group, int(crc32), int(n_row))
                 for j in {int(k), int(rng.choice(list(known)))}:
@@ -419,7 +418,6 @@ def test_reading_while_another_process_writes(tmp_path):
     finally:
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
-    assert n_read > 50
 
 
 def test_locations_are_relative(tmp_path):
