@@ -207,6 +207,7 @@ def _lead(comm: Comm, setup: _Setup, plan: SurveyPlan, live: bool) -> int:
             progress.say(f"input: {text}" if text in problems else f"damaged part file: {text}")
         for outcome in schedule.restore(complete(committed, plan), expand):
             on_outcome(outcome)
+        journal.sync()
         if schedule.n_restored:
             progress.say(f"{schedule.n_restored} units are committed already and are not done again")
         status = _StatusFile(setup, schedule, comm.size)
