@@ -12,15 +12,13 @@ from shapempi.io.truth import read_truth
 from shapempi.report.truth import compare
 from shapempi.wcs import Wcs
 
-#: Deeper and larger than the survey of the other tests.
+#: Larger than the survey of the other tests, with a third exposure and more galaxies.
 LARGER = (
     ("tile_size = 400", "tile_size = 500"),
     ("ccd_width = 480, ccd_height = 600", "ccd_width = 600, ccd_height = 720"),
-    (
-        "n_exposure = 2, dithers = [[30.0, 50.0], [-35.0, -45.0]]",
-        "n_exposure = 3, dithers = [[30, 50], [-35, -45], [40, -60]]",
-    ),
-    ("mag_faint = 24.0", "mag_faint = 23.5"),
+    ("n_exposure = 2", "n_exposure = 3"),
+    ("[-35.0, -45.0]]", "[-35.0, -45.0], [40.0, -60.0]]"),
+    ("density = 20.0, mag_bright = 19.0, mag_faint = 24.0", "density = 30.0, mag_bright = 19.0, mag_faint = 23.5"),
 )
 
 

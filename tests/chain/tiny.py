@@ -43,8 +43,8 @@ tile_size = 400
 g1 = 0.02
 g2 = -0.01
 camera = { ccd_width = 480, ccd_height = 600, overscan_x = 8, overscan_y = 6, gap_x = 24.0, gap_y = 24.0, \
-gap_y_outer = 60.0, distortion = -0.5 }
-pointing = { n_exposure = 2, dithers = [[30.0, 50.0], [-35.0, -45.0]] }
+gap_y_outer = 120.0, distortion = -0.5 }
+pointing = { n_exposure = 2, dithers = [[30.0, 84.0], [-35.0, -45.0]] }
 psf = { field_radius = 0.05 }
 galaxies = { density = 20.0, mag_bright = 19.0, mag_faint = 24.0 }
 stars = { density = 30.0, mag_bright = 15.0, mag_faint = 22.0, count_slope = 0.2 }
