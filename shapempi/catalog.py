@@ -27,7 +27,6 @@ __all__ = [
     "STAR_COLUMNS",
     "Alias",
     "Column",
-    "describe",
     "dtype_of",
     "empty_table",
 ]
@@ -318,8 +317,3 @@ def empty_table(columns: Iterable[Column], n_row: int) -> np.ndarray:
         if table[name].dtype.kind == "f":
             table[name] = np.nan
     return table
-
-
-def describe(columns: Iterable[Column]) -> dict[str, tuple[str, str]]:
-    """Return unit and meaning of each column by name."""
-    return {column.name: (column.unit, column.meaning) for column in columns}

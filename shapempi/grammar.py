@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from shapempi.catalog import COLUMNS, Alias, Column
+from shapempi.catalog import COLUMNS, SHEAR_TYPES, Alias, Column
 
 __all__ = ["GRAMMARS", "columns_of", "translator"]
 
@@ -17,9 +17,6 @@ GRAMMARS: dict[str, Callable[[Column], Alias | None]] = {
     "v2": lambda column: column.v2,
 }
 
-#: The original PSF, which the older grammars repeat for every type.
-_TYPES = ("NOSHEAR", "1P", "1M", "2P", "2M")
-
 
 def _entries(grammar: str) -> list[tuple[str, list[tuple[Column, Alias]]]]:
     """Return old names in order, each with the native columns that make it."""
@@ -29,8 +26,9 @@ def _entries(grammar: str) -> list[tuple[str, list[tuple[Column, Alias]]]]:
         if alias is not None:
             found.setdefault(alias.name, []).append((column, alias))
     if grammar != "native":
-        for kind in _TYPES:
-            for name, alias in _original_psf(grammar, kind):
+        # The older grammars repeat the original PSF for every type.
+        for kind in SHEAR_TYPES:
+            for name, alias in _original_psf(grammar, kind.upper()):
                 column = next(column for column in COLUMNS if column.name == name)
                 found.setdefault(alias.name, []).append((column, alias))
     return list(found.items())

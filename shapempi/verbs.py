@@ -29,6 +29,7 @@ from shapempi.report.truth import compare, compare_opposite
 from shapempi.run import run as run_survey
 from shapempi.sim.params import SimulationParams
 from shapempi.sim.simulate import expected_size, simulate_survey
+from shapempi.sim.write import SurveyFiles
 from shapempi.survey.graph import make_plan
 from shapempi.survey.inputs import find_inputs
 from shapempi.units import BLOCK_SECONDS_PER_PIXEL
@@ -68,7 +69,8 @@ def _simulation(path: Path) -> tuple[SimulationParams, Path]:
 def _survey_folder(settings: Config) -> Path:
     """Return the folder of a simulated survey: its exposures and tiles are in `exposures` and `tiles`."""
     folder = settings.input.exposure_folder.parent
-    expected = (folder / "exposures", folder / "tiles")
+    files = SurveyFiles(folder)
+    expected = (files.exposures, files.tiles)
     if (settings.input.exposure_folder, settings.input.tile_folder) != expected:
         raise ConfigError(
             f"a simulated survey has the folders exposures and tiles side by side: [input] exposure_folder must be "
@@ -143,7 +145,7 @@ def report(options: argparse.Namespace) -> int:
     draw_overview(catalogue, stars, picture, title=f"{settings.survey.name}: {len(catalogue)} objects")
     outcomes = [event for event in read_journal(options.run)[0] if event["event"] == "unit"]
     lines = RunSummary.of(outcomes).lines()
-    truth_path = options.truth or settings.input.exposure_folder.parent / "truth.h5"
+    truth_path = options.truth or SurveyFiles(settings.input.exposure_folder.parent).truth
     if options.truth is not None or options.opposite is not None or truth_path.exists():
         tiles, truth = _tiles(settings), read_truth(truth_path)
         lines += ["", f"against the truth, {truth_path}", *compare(catalogue, truth, tiles).lines()]
@@ -165,7 +167,7 @@ def _tiles(settings: Config) -> list[tuple[Wcs, tuple[int, int]]]:
 
 def _opposite(run: Path) -> tuple[np.ndarray, np.ndarray]:
     """Return catalogue and truth of the run that another one is compared with."""
-    truth = load(run / "config.toml").input.exposure_folder.parent / "truth.h5"
+    truth = SurveyFiles(load(run / "config.toml").input.exposure_folder.parent).truth
     return read_table(run / "catalogue.h5"), read_truth(truth)
 
 

@@ -19,7 +19,7 @@ from shapempi.catalog import Column, dtype_of
 from shapempi.errors import ConfigError, DataError, MissingInputError
 from shapempi.io.atomic import replacing
 
-__all__ = ["TableWriter", "create_catalogue", "read_attributes", "read_table", "write_fits"]
+__all__ = ["TableWriter", "create_catalogue", "read_table", "write_fits"]
 
 #: Rows that are held in memory at once while a catalogue is copied.
 CHUNK_ROWS = 65_536
@@ -132,12 +132,6 @@ def _open(path: Path) -> h5py.File:
         raise MissingInputError(f"{path}: there is no catalogue; make it with `shapempi gather`") from error
     except OSError as error:
         raise DataError(f"{path}: not a catalogue: {error}") from error
-
-
-def read_attributes(path: Path) -> dict[str, str | int]:
-    """Return the attributes of a catalogue."""
-    with _open(path) as file:
-        return dict(file.attrs)
 
 
 def read_table(path: Path, name: str = "catalogue", columns: Sequence[str] | None = None) -> np.ndarray:

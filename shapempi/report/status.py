@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import socket
 import time
@@ -10,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from shapempi.io.journal import read_journal
+from shapempi.io.journal import read_journal, read_status
 from shapempi.report.progress import duration
 from shapempi.report.summary import RunSummary
 
@@ -41,8 +40,7 @@ class RunStatus:
     @classmethod
     def read(cls, run_folder: Path) -> Self:
         """Read the state of a run."""
-        path = run_folder / "status.json"
-        status = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        status = read_status(run_folder) or {}
         job = status.get("job")
         outcomes = [e for e in read_journal(run_folder)[0] if e["event"] == "unit" and e["job"] == job]
         return cls(status, RunSummary.of(outcomes), time.time() - status.get("time", 0.0))

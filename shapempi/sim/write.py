@@ -12,6 +12,7 @@ import numpy as np
 
 from shapempi.errors import DataError
 from shapempi.ids import TileId, exposure_name
+from shapempi.io.atomic import replacing
 
 __all__ = ["SurveyFiles", "append_image", "new_fits", "write_star_catalogue", "write_tile", "write_truth"]
 
@@ -66,16 +67,12 @@ class SurveyFiles:
 
 @contextmanager
 def _complete(path: Path) -> Iterator[Path]:
-    """Give a temporary path in the same folder; rename it to `path` on success, delete it on failure."""
-    temporary = path.with_name(f".{path.name}.part")
-    temporary.unlink(missing_ok=True)
+    """Give a temporary path as `replacing` does; say what to check if the file cannot be written."""
     try:
-        yield temporary
-        temporary.replace(path)
+        with replacing(path) as temporary:
+            yield temporary
     except OSError as error:
         raise DataError(f"{path}: cannot be written: {error}; check the folder and the free space") from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _records(cards: Cards) -> list[dict]:
