@@ -65,6 +65,6 @@ NO_RESULT = (
 )
 
 
-def describe(flags: type[IntFlag]) -> list[tuple[int, str, str]]:
+def describe(flags: type[DescribedFlag]) -> list[tuple[int, str, str]]:
     """List the bits of a flag class as (value, name, meaning), in the order of the bits."""
-    return [(member.value, member.name or "", member.__doc__ or "") for member in flags]
+    return [(member.value, member.name or "", member.__doc__ or "") for member in flags.__members__.values()]

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from shapempi.catalog import COLUMNS, SHEAR_TYPES, Alias, Column
+from shapempi.flags import DescribedFlag, describe
 
 __all__ = ["GRAMMARS", "columns_of", "translator"]
 
@@ -95,13 +96,15 @@ def _filled(rows: np.ndarray, column: Column, alias: Alias) -> np.ndarray:
     return np.where(np.isnan(values), alias.missing, values)
 
 
-def reference(groups: Sequence[tuple[str, Sequence[Column]]]) -> str:
-    """Return the page of all columns as Markdown (`docs/columns.md`).
+def reference(groups: Sequence[tuple[str, Sequence[Column]]], flags: Sequence[tuple[str, type[DescribedFlag]]]) -> str:
+    """Return the page of all columns and flag bits as Markdown (`docs/columns.md`).
 
     Parameters
     ----------
     groups : sequence of (str, sequence of Column)
         Title and columns of each table.
+    flags : sequence of (str, flag class)
+        Name and bits of each column that holds flags.
     """
     lines = ["# Columns", "", "Made by `shapempi config --columns` from the declarations in the code; do not edit.", ""]
     for title, columns in groups:
@@ -110,6 +113,10 @@ def reference(groups: Sequence[tuple[str, Sequence[Column]]]) -> str:
             old = [_alias_text(alias) for alias in (column.legacy, column.v2)]
             cells = (f"`{column.name}`", column.dtype, column.unit, column.meaning, *old)
             lines.append("| " + " | ".join(cells) + " |")
+        lines.append("")
+    for name, bits in flags:
+        lines += [f"## Bits of `{name}`", "", "| bit | name | meaning |", "|---|---|---|"]
+        lines += [f"| {value} | {bit} | {meaning} |" for value, bit, meaning in describe(bits)]
         lines.append("")
     return "\n".join(lines)
 

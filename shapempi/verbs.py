@@ -12,6 +12,7 @@ from shapempi.catalog import COLUMNS, EPOCH_COLUMNS, STAR_COLUMNS
 from shapempi.config import Config, commented_toml, load
 from shapempi.config import reference as key_reference
 from shapempi.errors import ConfigError
+from shapempi.flags import ObjectFlag, PixelFlag
 from shapempi.gather import gather as gather_run
 from shapempi.gather import read_plan
 from shapempi.grammar import columns_of, translator
@@ -20,6 +21,7 @@ from shapempi.io.catalog import read_table, write_fits
 from shapempi.io.journal import read_journal
 from shapempi.io.tile import tile_image_hdu
 from shapempi.io.truth import read_truth
+from shapempi.measure.gaussfit import FitFlag
 from shapempi.mpi.comm import connect
 from shapempi.report.figures import draw_overview
 from shapempi.report.progress import counter, duration
@@ -191,7 +193,8 @@ def config(options: argparse.Namespace) -> int:
         print(key_reference(), end="")
     if options.columns:
         tables = (("Catalogue", COLUMNS), ("Epochs", EPOCH_COLUMNS), ("Stars", STAR_COLUMNS))
-        print(column_reference(tables), end="")
+        flags = (("shape_flags", ObjectFlag), ("flags_<type>", FitFlag), ("IMAFLAGS_ISO", PixelFlag))
+        print(column_reference(tables, flags), end="")
     if options.template:
         print(commented_toml(TEMPLATE), end="")
     if options.config is not None:
