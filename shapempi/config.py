@@ -19,7 +19,7 @@ from pydantic.fields import FieldInfo
 
 from shapempi.errors import ConfigError
 from shapempi.measure.psf_fit import PsfFitParams
-from shapempi.measure.shapes import ShapeParams
+from shapempi.measure.shape_params import ShapeParams
 from shapempi.measure.spread import SpreadParams
 from shapempi.measure.stars import StarParams
 from shapempi.measure.vignets import VignetParams

@@ -1,122 +1,26 @@
 """Shapes of galaxies: metacalibration and joint Gaussian fit of all epochs, one row per object.
 
-`ShapeEngine` is what every engine offers; `GalsimEngine` is the plain one that the others are compared with.  A
-new engine is a new module: it prepares the epochs with `observation.prepare`, makes images and fits in its own
-way, and writes its rows with `record_epochs`, `record_psf` and `record_fits`.
+An engine is a module of its own (`native_engine`, `galsim_engine`, `ngmix_engine`): it prepares the epochs with
+`observation.prepare`, makes images and fits in its own way, and writes its rows by `shape_table`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Protocol
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 
 import numpy as np
 
-from shapempi.catalog import SHEAR_TYPES
-from shapempi.flags import ObjectFlag
-from shapempi.measure.gaussfit import FitParams, GaussianFit, PixelList, Residuals, fit_gaussian, pixel_list
-from shapempi.measure.metacal import MetacalImages, MetacalParams, metacal_images, shear_matrix, sheared_weight
-from shapempi.measure.noise import object_generator
-from shapempi.measure.observation import EpochParams, Observation, Preparation, Rejection, prepare
-from shapempi.vignet import VignetStack, VignetStacks
+from shapempi.measure.galsim_engine import GalsimEngine
+from shapempi.measure.shape_engine import ShapeEngine
+from shapempi.measure.shape_params import ShapeParams
+from shapempi.measure.shape_table import record_magnitudes
+from shapempi.vignet import VignetStacks
 
-__all__ = [
-    "SHAPE_DTYPE",
-    "GalsimEngine",
-    "ShapeEngine",
-    "ShapeParams",
-    "first_guess",
-    "measure_shapes",
-    "new_table",
-    "record_epochs",
-    "record_fits",
-    "record_psf",
-]
+__all__ = ["ENGINES", "measure_shapes"]
 
-#: Half-light radius of a round Gaussian over its sigma, sqrt(2 ln 2).
-_R50_OVER_SIGMA = 1.1774100225154747
-
-#: Size [arcsec^2] at which the fit starts where moments give none, and the smallest at which it starts.
-_DEFAULT_T, _SMALLEST_T = 0.2, 0.02
-
-
-class ShapeParams(EpochParams, MetacalParams, FitParams):
-    """Shape measurement: epochs, metacalibration, fit."""
-
-
-def _columns() -> list[tuple[str, str]]:
-    """List the columns of `SHAPE_DTYPE`."""
-    columns = [("number", "i4"), ("flags", "i4"), ("n_epoch", "i2"), ("n_epoch_used", "i2")]
-    columns += [(reason.value, "i2") for reason in Rejection]
-    columns += [("n_noise_failed", "i2"), ("n_noise_mismatch", "i2"), ("moments_failed", "i2"), ("mcal_flags", "i4")]
-    columns += [(name, "f8") for name in ("psf_g1", "psf_g2", "psf_T")]
-    columns += [(f"psf_fit_{name}", "f8") for name in ("g1", "g2", "T", "g1_err", "g2_err", "T_err")]
-    numbers = ("g1", "g1_err", "g2", "g2_err", "T", "T_err", "r50", "Tpsf", "flux", "flux_err", "mag", "mag_err", "s2n")
-    for kind in SHEAR_TYPES:
-        columns += [(f"{name}_{kind}", "f8") for name in numbers]
-        columns += [(f"flags_{kind}", "i4"), (f"n_iter_{kind}", "i4")]
-    return columns
-
-
-#: One object.  Floats without a result are NaN, and `flags` (`ObjectFlag`) says why.
-#:
-#: * n_epoch, n_epoch_used: epochs that came and that entered the fit; n_masked, n_masked_core, n_no_psf,
-#:   n_metacal_failed: epochs lost, each for its first reason.
-#: * n_noise_failed, n_noise_mismatch: used epochs whose noise had to come from the weight map, or disagrees with it.
-#: * psf_*: the PSF before metacalibration, mean over used epochs weighted by their total weight, sky frame; by
-#:   adaptive moments, and (psf_fit_*) by a Gaussian fit.
-#: * of each type: shape, T = 2 sigma^2 [arcsec^2] and half-light radius [arcsec] before the PSF, Tpsf of the target
-#:   PSF (one number for all types), flux [adu], mag, s2n, `FitFlag` bits, evaluations of the fit.
-SHAPE_DTYPE = np.dtype(_columns())
-
-
-class ShapeEngine(Protocol):
-    """What measures shapes."""
-
-    def measure(self, stacks: VignetStacks, params: ShapeParams, seed: Sequence[int]) -> np.ndarray:
-        """Return one row of `SHAPE_DTYPE` for each object, in order; see `measure_shapes`."""
-        ...
-
-
-class GalsimEngine:
-    """Metacalibration images by GalSim, fits by SciPy: the reference."""
-
-    def measure(self, stacks: VignetStacks, params: ShapeParams, seed: Sequence[int]) -> np.ndarray:
-        """Measure each object by itself; see `measure_shapes`."""
-        table = new_table(stacks.number)
-        for i in range(len(stacks)):
-            stack = stacks[i]
-            self._measure_object(stack, params, object_generator(seed, stack.place), table[i : i + 1])
-        return table
-
-    def _measure_object(
-        self, stack: VignetStack, params: ShapeParams, rng: np.random.Generator, row: np.ndarray
-    ) -> None:
-        """Measure one object into a table of one row."""
-        preparation = prepare(stack, params, rng)
-        used: list[Observation] = []
-        images: list[MetacalImages] = []
-        for observation in preparation.observations:
-            epoch = metacal_images(observation.image, observation.noise, observation.psf, observation.jacobian, params)
-            if epoch is not None:
-                used.append(observation)
-                images.append(epoch)
-        record_epochs(row, preparation, len(used))
-        if not used:
-            return
-        record_psf(row, used, params)
-        pixels = {kind: _pixel_lists(used, images, kind, params) for kind in SHEAR_TYPES}
-        start, guessed = first_guess(used, pixels["noshear"], params)
-        if not guessed:
-            row["moments_failed"] = 1
-            row["flags"] |= ObjectFlag.MOMENTS_FAILED
-        fits = {}
-        for kind in SHEAR_TYPES:
-            fits[kind] = fit_gaussian(pixels[kind], start, params)
-            if kind == "noshear" and fits[kind].flags == 0:
-                # Started from one solution, the sheared fits differ by the shear alone.
-                start = fits[kind].parameters
-        record_fits(row, fits, _mean([2.0 * epoch.sigma**2 for epoch in images], used))
+#: What makes each engine, by its name in the configuration.
+ENGINES: Mapping[str, Callable[[], ShapeEngine]] = MappingProxyType({"galsim": GalsimEngine})
 
 
 def measure_shapes(
@@ -124,8 +28,8 @@ def measure_shapes(
     params: ShapeParams,
     *,
     seed: Sequence[int],
+    n_threads: int = 1,
     mag_zp: float = 30.0,
-    engine: ShapeEngine | None = None,
 ) -> np.ndarray:
     """Measure the shapes of many objects.
 
@@ -134,13 +38,13 @@ def measure_shapes(
     stacks : VignetStacks
         The objects and their epochs.
     params : ShapeParams
-        All settings.
+        All settings, the engine among them.
     seed : sequence of int
-        What random numbers depend on beside the object's place: the survey's seed and the tile.
+        What random numbers depend on beside the object's place and the epoch: the survey's seed and the tile.
+    n_threads : int, optional
+        Threads of the native engine; the result does not depend on it.
     mag_zp : float, optional
         Zero point of the counts [mag].
-    engine : ShapeEngine, optional
-        What measures; by default the reference, `GalsimEngine`.
 
     Returns
     -------
@@ -148,177 +52,6 @@ def measure_shapes(
         One row per object, in order.  A row depends on its own object and the seed only.  An object that cannot be
         measured raises nothing: its floats are NaN and its flags say why.
     """
-    table = (engine or GalsimEngine()).measure(stacks, params, seed)
-    _set_magnitudes(table, mag_zp)
+    table = ENGINES[params.engine]().measure(stacks, params, seed, n_threads=n_threads)
+    record_magnitudes(table, mag_zp)
     return table
-
-
-def _set_magnitudes(table: np.ndarray, mag_zp: float) -> None:
-    """Write the magnitudes of all fitted fluxes that are positive."""
-    for kind in SHEAR_TYPES:
-        flux, error = table[f"flux_{kind}"], table[f"flux_err_{kind}"]
-        positive = flux > 0  # False for NaN
-        table[f"mag_{kind}"][positive] = mag_zp - 2.5 * np.log10(flux[positive])
-        table[f"mag_err_{kind}"][positive] = 2.5 / np.log(10.0) * error[positive] / flux[positive]
-
-
-def new_table(number: np.ndarray) -> np.ndarray:
-    """Return rows of `SHAPE_DTYPE` without results for objects of these numbers."""
-    table = np.zeros(len(number), SHAPE_DTYPE)
-    for name in SHAPE_DTYPE.names or ():
-        if SHAPE_DTYPE[name].kind == "f":
-            table[name] = np.nan
-    table["number"] = number
-    return table
-
-
-def record_epochs(row: np.ndarray, preparation: Preparation, n_used: int) -> None:
-    """Write counts of epochs, and the flags that follow from them, into a table of one row.
-
-    Parameters
-    ----------
-    row : ndarray of SHAPE_DTYPE [1]
-        The object's row.
-    preparation : Preparation
-        Its epochs.
-    n_used : int
-        Prepared epochs whose metacalibration images could be made.
-    """
-    rejected = dict(preparation.rejected)
-    rejected[Rejection.METACAL] += len(preparation.observations) - n_used
-    n_epoch = n_used + sum(rejected.values())
-    row["n_epoch"], row["n_epoch_used"] = n_epoch, n_used
-    for reason, count in rejected.items():
-        row[reason.value] = count
-    row["n_noise_failed"] = preparation.n_noise_failed
-    row["n_noise_mismatch"] = preparation.n_noise_mismatch
-    if n_used:
-        if n_used < n_epoch:
-            row["flags"] |= ObjectFlag.SOME_EPOCH_LOST
-        if preparation.n_noise_failed:
-            row["flags"] |= ObjectFlag.NOISE_FAILED
-        return
-    if n_epoch == 0:
-        reason_flag = ObjectFlag.NO_EPOCH
-    elif rejected[Rejection.METACAL]:
-        reason_flag = ObjectFlag.METACAL_FAILED
-    elif rejected[Rejection.NO_PSF]:
-        reason_flag = ObjectFlag.PSF_MISSING
-    else:
-        reason_flag = ObjectFlag.ALL_MASKED
-    row["flags"] |= reason_flag | ObjectFlag.NOT_MEASURED
-
-
-def record_psf(row: np.ndarray, used: Sequence[Observation], params: FitParams) -> None:
-    """Write the mean PSF before metacalibration into a table of one row.
-
-    Parameters
-    ----------
-    row : ndarray of SHAPE_DTYPE [1]
-        The object's row.
-    used : sequence of Observation
-        The epochs that enter the fit.
-    params : FitParams
-        Tolerance of the PSF's Gaussian fit, which has no prior.
-    """
-    measured = [(o, o.psf_moments) for o in used if o.psf_moments is not None]
-    if not measured:
-        return
-    having = [o for o, _ in measured]
-    for i, name in enumerate(("g1", "g2", "T")):
-        row[f"psf_{name}"] = _mean([moments[i] for _, moments in measured], having)
-    fits = []
-    for observation, (g1, g2, T) in measured:
-        # Any constant weight gives the same fit and, errors being scaled by the residuals, the same errors.
-        pixels = pixel_list(observation.psf, np.ones(observation.psf.shape), observation.jacobian)
-        fits.append(fit_gaussian([pixels], np.array([0.0, 0.0, g1, g2, T, 1.0]), params, with_prior=False))
-    fitted = [(o, fit) for o, fit in zip(having, fits, strict=True) if fit.flags == 0]
-    if not fitted:
-        return
-    weight = np.array([o.total_weight for o, _ in fitted])
-    weight = weight / weight.sum()
-    for i, name in ((2, "g1"), (3, "g2"), (4, "T")):
-        row[f"psf_fit_{name}"] = np.sum(weight * [fit.parameters[i] for _, fit in fitted])
-        row[f"psf_fit_{name}_err"] = np.sqrt(np.sum((weight * [fit.errors[i] for _, fit in fitted]) ** 2))
-
-
-def record_fits(row: np.ndarray, fits: Mapping[str, GaussianFit], Tpsf: float) -> None:
-    """Write the five fits, and the flags that follow from them, into a table of one row.
-
-    Parameters
-    ----------
-    row : ndarray of SHAPE_DTYPE [1]
-        The object's row.
-    fits : mapping of str to GaussianFit
-        The fit of each type.
-    Tpsf : float
-        T of the target PSF [arcsec^2], mean over the used epochs.
-    """
-    for kind in SHEAR_TYPES:
-        fit = fits[kind]
-        row[f"flags_{kind}"], row[f"n_iter_{kind}"] = fit.flags, fit.n_evaluation
-        row["mcal_flags"] |= fit.flags
-        row[f"Tpsf_{kind}"] = Tpsf
-        if fit.flags:
-            row["flags"] |= ObjectFlag.FIT_FAILED
-            continue
-        for i, name in ((2, "g1"), (3, "g2"), (4, "T"), (5, "flux")):
-            row[f"{name}_{kind}"], row[f"{name}_err_{kind}"] = fit.parameters[i], fit.errors[i]
-        row[f"s2n_{kind}"] = fit.s2n
-        g_squared, T, flux = np.sum(fit.parameters[2:4] ** 2), fit.parameters[4], fit.parameters[5]
-        if T > 0:
-            row[f"r50_{kind}"] = _R50_OVER_SIGMA * np.sqrt(0.5 * T * (1.0 - g_squared) / (1.0 + g_squared))
-        if flux <= 0:
-            row["flags"] |= ObjectFlag.NEGATIVE_FLUX
-    if fits["noshear"].flags:
-        row["flags"] |= ObjectFlag.NOT_MEASURED
-
-
-def first_guess(used: Sequence[Observation], pixels: Sequence[PixelList], params: FitParams) -> tuple[np.ndarray, bool]:
-    """Return where the fit of `noshear` starts, and whether it comes from adaptive moments.
-
-    Parameters
-    ----------
-    used : sequence of Observation
-        The epochs.
-    pixels : sequence of PixelList
-        Their metacalibration images of type `noshear`.
-    params : FitParams
-        Ranges of the parameters.
-
-    Returns
-    -------
-    start : ndarray of float64 [6]
-        Centre 0, shape 0, T the mean over epochs of the image's T less the PSF's, and the best flux for them.
-    guessed : bool
-        False if no epoch has moments; T is then a default.
-    """
-    sizes = [o.moments[2] - o.psf_moments[2] for o in used if o.moments is not None and o.psf_moments is not None]
-    T = max(float(np.mean(sizes)), _SMALLEST_T) if sizes else _DEFAULT_T
-    start = np.array([0.0, 0.0, 0.0, 0.0, T, 0.0])
-    start[5] = Residuals(pixels, params).best_flux(start)
-    return start, bool(sizes)
-
-
-def _pixel_lists(
-    used: Sequence[Observation], images: Sequence[MetacalImages], kind: str, params: ShapeParams
-) -> list[PixelList]:
-    """Return the pixels of one type in all epochs."""
-    shear = shear_matrix(kind, params.step)
-    return [
-        pixel_list(
-            epoch.image[kind],
-            sheared_weight(observation.weight),
-            observation.jacobian,
-            observation.offset,
-            sigma=epoch.sigma,
-            shear=shear,
-        )
-        for observation, epoch in zip(used, images, strict=True)
-    ]
-
-
-def _mean(values: Sequence[float], used: Sequence[Observation]) -> float:
-    """Return the mean over epochs, weighted by their total weight."""
-    weight = np.array([observation.total_weight for observation in used])
-    return float(np.sum(weight * np.array(values)) / np.sum(weight))

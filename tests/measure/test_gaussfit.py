@@ -3,8 +3,8 @@ import numpy as np
 import pytest
 from measure.galaxies import SHEARED, SIZE, STRAIGHT, UPSIDE_DOWN
 
+from shapempi.measure.galsim_metacal import shear_matrix
 from shapempi.measure.gaussfit import FitFlag, FitParams, Residuals, fit_gaussian, pixel_list
-from shapempi.measure.metacal import shear_matrix
 
 PARAMS = FitParams()
 START = np.array([0.0, 0.0, 0.0, 0.0, 0.3, 50.0])

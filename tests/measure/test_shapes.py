@@ -8,7 +8,9 @@ from measure.galaxies import SHEARED, SIZE, STRAIGHT, UPSIDE_DOWN, make_stacks, 
 from shapempi.catalog import SHEAR_TYPES
 from shapempi.flags import ObjectFlag, PixelFlag
 from shapempi.measure.response import ResponseSum
-from shapempi.measure.shapes import SHAPE_DTYPE, GalsimEngine, ShapeParams, measure_shapes
+from shapempi.measure.shape_params import ShapeParams
+from shapempi.measure.shape_table import SHAPE_DTYPE
+from shapempi.measure.shapes import measure_shapes
 from shapempi.vignet import VignetStacks
 
 PARAMS = ShapeParams()
@@ -242,19 +244,6 @@ def test_pure_noise_gives_rows(stacks):
     assert np.isfinite(rows["g1_noshear"][measured]).all()
     assert np.isnan(rows["g1_noshear"][~measured]).all()
     assert (np.hypot(rows["g1_noshear"], rows["g2_noshear"])[measured] < 1).all()
-
-
-def test_another_engine_takes_the_place_of_the_reference(stacks, table):
-    class Counting(GalsimEngine):
-        n_call = 0
-
-        def measure(self, stacks, params, seed):
-            self.n_call += 1
-            return super().measure(stacks, params, seed)
-
-    engine = Counting()
-    assert same(measure_shapes(select(stacks, [2]), PARAMS, seed=SEED, engine=engine), table[2:3])
-    assert engine.n_call == 1
 
 
 def test_stamps_are_not_changed(stacks):

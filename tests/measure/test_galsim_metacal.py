@@ -7,8 +7,7 @@ import pytest
 from measure.galaxies import SHEARED, SIZE, STRAIGHT, UPSIDE_DOWN, draw_epoch
 
 from shapempi.catalog import SHEAR_TYPES
-from shapempi.measure.gaussfit import FitParams, fit_gaussian, pixel_list
-from shapempi.measure.metacal import (
+from shapempi.measure.galsim_metacal import (
     MetacalParams,
     azimuthal_sigma,
     gauss_sigma,
@@ -16,6 +15,7 @@ from shapempi.measure.metacal import (
     shear_matrix,
     sheared_weight,
 )
+from shapempi.measure.gaussfit import FitParams, fit_gaussian, pixel_list
 
 REFERENCE = Path(__file__).parents[1] / "data" / "metacal_ngmix.h5"
 
