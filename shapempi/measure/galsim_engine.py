@@ -10,11 +10,10 @@ from shapempi.catalog import SHEAR_TYPES
 from shapempi.flags import ObjectFlag
 from shapempi.measure.galsim_metacal import MetacalImages, metacal_images, shear_matrix, sheared_weight
 from shapempi.measure.gaussfit import FitParams, PixelList, Residuals, fit_gaussian, pixel_list
-from shapempi.measure.noise import object_generator
-from shapempi.measure.observation import Observation, prepare
+from shapempi.measure.observation import Observations, prepare
 from shapempi.measure.shape_params import ShapeParams
 from shapempi.measure.shape_table import mean_over_epochs, new_table, record_epochs, record_fits, record_psf
-from shapempi.vignet import VignetStack, VignetStacks
+from shapempi.vignet import VignetStacks
 
 __all__ = ["GalsimEngine", "first_guess"]
 
@@ -30,29 +29,32 @@ class GalsimEngine:
     ) -> np.ndarray:
         """Measure each object by itself; see `measure_shapes`."""
         table = new_table(stacks.number)
+        observations = prepare(stacks, params, seed, n_threads=n_threads)
         for i in range(len(stacks)):
-            stack = stacks[i]
-            self._measure_object(stack, params, object_generator(seed, stack.place), table[i : i + 1])
+            self._measure_object(observations, i, params, table[i : i + 1])
         return table
 
-    def _measure_object(
-        self, stack: VignetStack, params: ShapeParams, rng: np.random.Generator, row: np.ndarray
-    ) -> None:
-        """Measure one object into a table of one row."""
-        preparation = prepare(stack, params, rng)
-        used: list[Observation] = []
+    def _measure_object(self, observations: Observations, i: int, params: ShapeParams, row: np.ndarray) -> None:
+        """Measure object i into a table of one row."""
+        used: list[int] = []
         images: list[MetacalImages] = []
-        for observation in preparation.observations:
-            epoch = metacal_images(observation.image, observation.noise, observation.psf, observation.jacobian, params)
-            if epoch is not None:
-                used.append(observation)
-                images.append(epoch)
-        record_epochs(row, preparation, len(used))
+        for epoch in range(int(observations.first[i]), int(observations.first[i + 1])):
+            made = metacal_images(
+                observations.image[epoch],
+                observations.noise[epoch],
+                observations.psf[epoch],
+                observations.jacobian[epoch],
+                params,
+            )
+            if made is not None:
+                used.append(epoch)
+                images.append(made)
+        record_epochs(row, observations, i, len(used))
         if not used:
             return
-        record_psf(row, used, params)
-        pixels = {kind: _pixel_lists(used, images, kind, params) for kind in SHEAR_TYPES}
-        start, guessed = first_guess(used, pixels["noshear"], params)
+        record_psf(row, observations, used, params)
+        pixels = {kind: _pixel_lists(observations, used, images, kind, params) for kind in SHEAR_TYPES}
+        start, guessed = first_guess(observations, used, pixels["noshear"], params)
         if not guessed:
             row["moments_failed"] = 1
             row["flags"] |= ObjectFlag.MOMENTS_FAILED
@@ -62,16 +64,21 @@ class GalsimEngine:
             if kind == "noshear" and fits[kind].flags == 0:
                 # Started from one solution, the sheared fits differ by the shear alone.
                 start = fits[kind].parameters
-        record_fits(row, fits, mean_over_epochs([2.0 * epoch.sigma**2 for epoch in images], used))
+        sizes = [2.0 * epoch.sigma**2 for epoch in images]
+        record_fits(row, fits, mean_over_epochs(sizes, observations.total_weight[used]))
 
 
-def first_guess(used: Sequence[Observation], pixels: Sequence[PixelList], params: FitParams) -> tuple[np.ndarray, bool]:
+def first_guess(
+    observations: Observations, used: Sequence[int], pixels: Sequence[PixelList], params: FitParams
+) -> tuple[np.ndarray, bool]:
     """Return where the fit of `noshear` starts, and whether it comes from adaptive moments.
 
     Parameters
     ----------
-    used : sequence of Observation
-        The epochs.
+    observations : Observations
+        Epochs of many objects.
+    used : sequence of int
+        The object's epochs among them.
     pixels : sequence of PixelList
         Their metacalibration images of type `noshear`.
     params : FitParams
@@ -84,26 +91,27 @@ def first_guess(used: Sequence[Observation], pixels: Sequence[PixelList], params
     guessed : bool
         False if no epoch has moments; T is then a default.
     """
-    sizes = [o.moments[2] - o.psf_moments[2] for o in used if o.moments is not None and o.psf_moments is not None]
-    T = max(float(np.mean(sizes)), _SMALLEST_T) if sizes else _DEFAULT_T
+    sizes = observations.moments[used, 2] - observations.psf_moments[used, 2]
+    sizes = sizes[np.isfinite(sizes)]
+    T = max(float(np.mean(sizes)), _SMALLEST_T) if sizes.size else _DEFAULT_T
     start = np.array([0.0, 0.0, 0.0, 0.0, T, 0.0])
     start[5] = Residuals(pixels, params).best_flux(start)
-    return start, bool(sizes)
+    return start, sizes.size > 0
 
 
 def _pixel_lists(
-    used: Sequence[Observation], images: Sequence[MetacalImages], kind: str, params: ShapeParams
+    observations: Observations, used: Sequence[int], images: Sequence[MetacalImages], kind: str, params: ShapeParams
 ) -> list[PixelList]:
     """Return the pixels of one type in all epochs."""
     shear = shear_matrix(kind, params.step)
     return [
         pixel_list(
-            epoch.image[kind],
-            sheared_weight(observation.weight),
-            observation.jacobian,
-            observation.offset,
-            sigma=epoch.sigma,
+            made.image[kind],
+            sheared_weight(observations.weight[epoch]),
+            observations.jacobian[epoch],
+            observations.offset[epoch],
+            sigma=made.sigma,
             shear=shear,
         )
-        for observation, epoch in zip(used, images, strict=True)
+        for epoch, made in zip(used, images, strict=True)
     ]

@@ -9,7 +9,7 @@ import numpy as np
 from shapempi.catalog import SHEAR_TYPES
 from shapempi.flags import ObjectFlag
 from shapempi.measure.gaussfit import FitParams, GaussianFit, fit_gaussian, pixel_list
-from shapempi.measure.observation import Observation, Preparation, Rejection
+from shapempi.measure.observation import Observations, Rejection
 
 __all__ = [
     "SHAPE_DTYPE",
@@ -61,30 +61,33 @@ def new_table(number: np.ndarray) -> np.ndarray:
     return table
 
 
-def record_epochs(row: np.ndarray, preparation: Preparation, n_used: int) -> None:
+def record_epochs(row: np.ndarray, observations: Observations, i: int, n_used: int) -> None:
     """Write counts of epochs, and the flags that follow from them, into a table of one row.
 
     Parameters
     ----------
     row : ndarray of SHAPE_DTYPE [1]
         The object's row.
-    preparation : Preparation
-        Its epochs.
+    observations : Observations
+        Epochs of many objects.
+    i : int
+        The object among them.
     n_used : int
-        Prepared epochs whose metacalibration images could be made.
+        Its prepared epochs whose metacalibration images could be made.
     """
-    rejected = dict(preparation.rejected)
-    rejected[Rejection.METACAL] += len(preparation.observations) - n_used
+    epochs = slice(int(observations.first[i]), int(observations.first[i + 1]))
+    rejected = {reason: int(count) for reason, count in zip(Rejection, observations.rejected[i], strict=True)}
+    rejected[Rejection.METACAL] += epochs.stop - epochs.start - n_used
     n_epoch = n_used + sum(rejected.values())
     row["n_epoch"], row["n_epoch_used"] = n_epoch, n_used
     for reason, count in rejected.items():
         row[reason.value] = count
-    row["n_noise_failed"] = preparation.n_noise_failed
-    row["n_noise_mismatch"] = preparation.n_noise_mismatch
+    row["n_noise_failed"] = np.count_nonzero(observations.noise_failed[epochs])
+    row["n_noise_mismatch"] = np.count_nonzero(observations.noise_mismatch[epochs])
     if n_used:
         if n_used < n_epoch:
             row["flags"] |= ObjectFlag.SOME_EPOCH_LOST
-        if preparation.n_noise_failed:
+        if row["n_noise_failed"]:
             row["flags"] |= ObjectFlag.NOISE_FAILED
         return
     if n_epoch == 0:
@@ -98,33 +101,37 @@ def record_epochs(row: np.ndarray, preparation: Preparation, n_used: int) -> Non
     row["flags"] |= reason_flag | ObjectFlag.NOT_MEASURED
 
 
-def record_psf(row: np.ndarray, used: Sequence[Observation], params: FitParams) -> None:
+def record_psf(row: np.ndarray, observations: Observations, used: Sequence[int], params: FitParams) -> None:
     """Write the mean PSF before metacalibration into a table of one row.
 
     Parameters
     ----------
     row : ndarray of SHAPE_DTYPE [1]
         The object's row.
-    used : sequence of Observation
-        The epochs that enter the fit.
+    observations : Observations
+        Epochs of many objects.
+    used : sequence of int
+        The object's epochs that enter the fit.
     params : FitParams
         Tolerance of the PSF's Gaussian fit, which has no prior.
     """
-    measured = [(o, o.psf_moments) for o in used if o.psf_moments is not None]
+    measured = [epoch for epoch in used if np.isfinite(observations.psf_moments[epoch, 0])]
     if not measured:
         return
-    having = [o for o, _ in measured]
     for i, name in enumerate(("g1", "g2", "T")):
-        row[f"psf_{name}"] = mean_over_epochs([moments[i] for _, moments in measured], having)
+        row[f"psf_{name}"] = mean_over_epochs(
+            observations.psf_moments[measured, i], observations.total_weight[measured]
+        )
     fits = []
-    for observation, (g1, g2, T) in measured:
+    for epoch in measured:
+        psf, (g1, g2, T) = observations.psf[epoch], observations.psf_moments[epoch]
         # Any constant weight gives the same fit and, errors being scaled by the residuals, the same errors.
-        pixels = pixel_list(observation.psf, np.ones(observation.psf.shape), observation.jacobian)
+        pixels = pixel_list(psf, np.ones(psf.shape), observations.jacobian[epoch])
         fits.append(fit_gaussian([pixels], np.array([0.0, 0.0, g1, g2, T, 1.0]), params, with_prior=False))
-    fitted = [(o, fit) for o, fit in zip(having, fits, strict=True) if fit.flags == 0]
+    fitted = [(epoch, fit) for epoch, fit in zip(measured, fits, strict=True) if fit.flags == 0]
     if not fitted:
         return
-    weight = np.array([o.total_weight for o, _ in fitted])
+    weight = observations.total_weight[[epoch for epoch, _ in fitted]]
     weight = weight / weight.sum()
     for i, name in ((2, "g1"), (3, "g2"), (4, "T")):
         row[f"psf_fit_{name}"] = np.sum(weight * [fit.parameters[i] for _, fit in fitted])
@@ -172,7 +179,6 @@ def record_magnitudes(table: np.ndarray, mag_zp: float) -> None:
         table[f"mag_err_{kind}"][positive] = 2.5 / np.log(10.0) * error[positive] / flux[positive]
 
 
-def mean_over_epochs(values: Sequence[float], used: Sequence[Observation]) -> float:
+def mean_over_epochs(values: Sequence[float] | np.ndarray, total_weight: np.ndarray) -> float:
     """Return the mean over epochs, weighted by their total weight."""
-    weight = np.array([observation.total_weight for observation in used])
-    return float(np.sum(weight * np.array(values)) / np.sum(weight))
+    return float(np.sum(total_weight * np.asarray(values)) / np.sum(total_weight))
