@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from shapempi import __version__, verbs
-from shapempi.errors import ConfigError, DataError, MissingInputError, ShapempiError
+from shapempi.errors import ConfigError, DataError, EngineError, MissingInputError, ShapempiError
 from shapempi.grammar import GRAMMARS
 
 __all__ = ["main"]
@@ -46,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.WARNING, format="shapempi: %(message)s", stream=sys.stderr)
     try:
         return int(options.verb(options))
-    except ConfigError as error:
+    except (ConfigError, EngineError) as error:
         return _complain(error, 2)
     except MissingInputError as error:
         return _complain(error, 3)

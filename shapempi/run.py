@@ -19,6 +19,7 @@ from shapempi.io.journal import Journal, write_status
 from shapempi.io.parts import PartReader, PartWriter, scan
 from shapempi.io.runfolder import RunFolder
 from shapempi.io.starcat import STAR_DTYPE, read_star_catalogue
+from shapempi.measure.shapes import ENGINES
 from shapempi.mpi.attempt import Stopwatch, attempt
 from shapempi.mpi.comm import Comm, connect
 from shapempi.mpi.farm import run_master, run_worker
@@ -137,6 +138,7 @@ def run(path: Path, *, live: bool = False) -> int:
         if comm.rank == 0:
             try:
                 config = load(path)
+                ENGINES[config.shapes.engine]()  # one that is not installed says so before any work
                 inputs = find_inputs(config.input)
                 stars = _bright_stars(config.input.star_catalogue)
                 plan = make_plan(inputs)

@@ -15,7 +15,8 @@ __all__ = ["ShapeParams"]
 class ShapeParams(EpochParams, MetacalParams, FitParams):
     """Shape measurement: epochs, metacalibration, fit."""
 
-    engine: Literal["galsim"] = key(
+    engine: Literal["galsim", "ngmix"] = key(
         "galsim",
-        "What measures: galsim makes the images by GalSim and the fits by SciPy, the slow reference.",
+        "What measures: galsim makes the images by GalSim and the fits by SciPy, the slow reference; ngmix asks the "
+        "ngmix that you have installed (2.4 or newer).",
     )
