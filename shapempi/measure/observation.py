@@ -9,8 +9,9 @@ from typing import Literal
 
 import numpy as np
 
+from shapempi.kernels import _noise
 from shapempi.measure.moments import adaptive_moments, to_sky
-from shapempi.measure.noise import noise_fields, noise_level
+from shapempi.measure.noise import noise_key
 from shapempi.params import Params, key
 from shapempi.vignet import VignetStacks
 
@@ -93,8 +94,11 @@ class Observations:
 def prepare(stacks: VignetStacks, params: EpochParams, seed: Sequence[int], *, n_threads: int = 1) -> Observations:
     """Reject epochs and make the others ready.
 
-    Behaviour specification, sections 11.2, 11.3 and 11.6.  A pixel is unusable if any bit of its flag is set (the
-    neighbours' bit is one of them), its weight is not positive, or it is not finite.
+    Behaviour specification, sections 11.2, 11.3 and 11.6; metacalibration specification, sections 7.4 and 7.5.  A
+    pixel is unusable if any bit of its flag is set (the neighbours' bit is one of them), its weight is not positive,
+    or it is not finite.  Unusable pixels keep the weight 0 and are filled with the elliptical Gaussian of the
+    object's adaptive moments plus noise, or with noise alone where there are no moments.  The noise field has no
+    holes; metacalibration treats image and noise field alike.
 
     Parameters
     ----------
@@ -112,94 +116,83 @@ def prepare(stacks: VignetStacks, params: EpochParams, seed: Sequence[int], *, n
     Observations
         Usable epochs and counts.
     """
-    reasons = list(Rejection)
-    n_object, size = len(stacks), stacks.image.shape[-1]
-    rejected = np.zeros((n_object, len(reasons)), np.int32)
-    rows, counts = [], np.zeros(n_object, np.int64)
-    for i in range(n_object):
-        begin, end = int(stacks.first[i]), int(stacks.first[i + 1])
-        for epoch in begin + np.lexsort((stacks.ccd[begin:end], stacks.exposure[begin:end])):
-            reason = _reason(stacks, epoch, _usable(stacks, epoch), params)
-            if reason is None:
-                rows.append((i, epoch))
-                counts[i] += 1
-            else:
-                rejected[i, reasons.index(reason)] += 1
-    n = len(rows)
-    image, weight, noise, psf = (np.zeros((n, size, size)) for _ in range(4))
-    failed, mismatch = np.zeros(n, bool), np.zeros(n, bool)
-    taken = np.array([epoch for _, epoch in rows], np.int64)
-    for row, epoch in enumerate(taken):
-        good = _usable(stacks, epoch)
-        weight[row] = np.where(good, stacks.weight[epoch], 0.0)
-        image[row] = np.where(good, stacks.image[epoch], 0.0)
-        psf[row] = np.asarray(stacks.psf[epoch], dtype=float) / np.asarray(stacks.psf[epoch], dtype=float).sum()
-    jacobian = np.asarray(stacks.jacobian, dtype=float)[taken]
+    owner = np.repeat(np.arange(len(stacks)), np.diff(stacks.first))
+    rows = np.arange(stacks.first[0], stacks.first[-1])
+    order = np.lexsort((stacks.ccd[rows], stacks.exposure[rows], owner))
+    stamps = _stamps(stacks)
+    jacobian, offset = np.asarray(stacks.jacobian, dtype=float), np.asarray(stacks.offset, dtype=float)
+    census = _noise.inspect(*stamps, jacobian, offset, params.core_radius, n_threads=n_threads)
+    reason = _reasons(census, stamps[0][0].size if len(rows) else 0, jacobian, offset, params)[rows]
+    rejected = np.zeros((len(stacks), len(Rejection)), np.int32)
+    np.add.at(rejected, (owner[reason >= 0], reason[reason >= 0]), 1)
+    order = order[reason[order] < 0]
+    owner, rows = owner[order], rows[order]
+
+    image, weight, psf = _noise.take(*stamps, census[3], rows, n_threads=n_threads)
     shapes = adaptive_moments(image, weight)
-    moments = _sky_moments(shapes, jacobian)
-    psf_moments = _sky_moments(adaptive_moments(psf), jacobian)
-    for row, (i, epoch) in enumerate(rows):
-        good = weight[row] > 0
-        profile = _profile(shapes[row], size) if np.isfinite(moments[row, 0]) else None
-        level = noise_level(image[row], weight[row], profile)
-        failed[row], mismatch[row] = not level.measured, not level.agrees
-        if params.pixel_weight == "mask":
-            sigma = np.full((size, size), level.sigma)
-            weight[row] = np.where(good, level.sigma**-2, 0.0)
-        else:
-            sigma = 1.0 / np.sqrt(np.where(good, weight[row], np.median(weight[row][good])))
-        name = [*seed, int(stacks.place[i]), int(stacks.exposure[epoch]), int(stacks.ccd[epoch])]
-        fill, field = noise_fields(np.random.default_rng(name), 1, size)[0]
-        image[row] = np.where(good, image[row], sigma * fill)
-        noise[row] = sigma * field
+    moments = _sky_moments(shapes, jacobian[rows])
+    model = np.stack([shapes[name] for name in ("g1", "g2", "sigma", "x", "y", "flux")], axis=1)
+    model[np.isnan(moments[:, 0])] = np.nan
+    noise, level, total_weight = _noise.finish(
+        image,
+        weight,
+        model,
+        noise_key(seed),
+        np.asarray(stacks.place, np.int64)[owner],
+        np.asarray(stacks.exposure, np.int32)[rows],
+        np.asarray(stacks.ccd, np.int32)[rows],
+        by_map=params.pixel_weight == "map",
+        n_threads=n_threads,
+    )
     return Observations(
-        first=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
+        first=np.concatenate([[0], np.cumsum(np.bincount(owner, minlength=len(stacks)))]),
         image=image,
         weight=weight,
         noise=noise,
         psf=psf,
-        jacobian=jacobian,
-        offset=np.asarray(stacks.offset, dtype=float)[taken],
-        total_weight=weight.sum(axis=(1, 2)),
+        jacobian=jacobian[rows],
+        offset=offset[rows],
+        total_weight=total_weight,
         moments=moments,
-        psf_moments=psf_moments,
-        noise_failed=failed,
-        noise_mismatch=mismatch,
+        psf_moments=_sky_moments(adaptive_moments(psf), jacobian[rows]),
+        noise_failed=level["measured"] == 0,
+        noise_mismatch=level["agrees"] == 0,
         rejected=rejected,
     )
 
 
-def _usable(stacks: VignetStacks, epoch: int) -> np.ndarray:
-    """Return the usable pixels [y, x] of one epoch."""
-    weight, image = stacks.weight[epoch], stacks.image[epoch]
-    return (stacks.flag[epoch] == 0) & np.isfinite(weight) & (weight > 0) & np.isfinite(image)
+def _stamps(stacks: VignetStacks) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Return image, weight, flag and PSF as the kernels take them."""
+    with np.errstate(over="ignore"):  # too large for float32 is infinite: not usable
+        image = np.ascontiguousarray(stacks.image, np.float32)
+        weight = np.ascontiguousarray(stacks.weight, np.float32)
+    return image, weight, np.ascontiguousarray(stacks.flag, np.int32), np.ascontiguousarray(stacks.psf, np.float64)
 
 
-def _reason(stacks: VignetStacks, epoch: int, good: np.ndarray, params: EpochParams) -> Rejection | None:
-    """Return why an epoch must be rejected, or None."""
-    if not good.any() or np.mean(~good) > params.max_masked_fraction:
-        return Rejection.MASKED
-    dudx, dudy, dvdx, dvdy = (float(value) for value in stacks.jacobian[epoch])
-    if not np.isfinite(stacks.offset[epoch]).all() or not abs(dudx * dvdy - dudy * dvdx) > 0:
-        return Rejection.METACAL
-    ny, nx = good.shape
-    x = np.arange(nx)[None, :] - 0.5 * (nx - 1) - stacks.offset[epoch][0]
-    y = np.arange(ny)[:, None] - 0.5 * (ny - 1) - stacks.offset[epoch][1]
-    core = np.hypot(dudx * x + dudy * y, dvdx * x + dvdy * y) <= params.core_radius
-    if core.any() and np.mean(~good[core]) > params.max_core_masked_fraction:
-        return Rejection.MASKED_CORE
-    psf = stacks.psf[epoch]
-    if not np.isfinite(psf).all() or not psf.sum() > 0:
-        return Rejection.NO_PSF
-    return None
+def _reasons(
+    census: tuple[np.ndarray, ...], n_pixel: int, jacobian: np.ndarray, offset: np.ndarray, params: EpochParams
+) -> np.ndarray:
+    """Return why each epoch is rejected, as a column of `Observations.rejected`; -1 if it is not.
 
-
-def _profile(shape: np.void, size: int) -> np.ndarray:
-    """Return the round Gaussian profile [y, x] of adaptive moments."""
-    x = np.arange(size)[None, :] - 0.5 * (size - 1) - shape["x"]
-    y = np.arange(size)[:, None] - 0.5 * (size - 1) - shape["y"]
-    variance = shape["sigma"] ** 2
-    return shape["flux"] / (2.0 * np.pi * variance) * np.exp(-0.5 * (x**2 + y**2) / variance)
+    A PSF must be finite with a positive sum, a Jacobian must not be singular, the object's position must be known.
+    """
+    n_good, n_core, n_core_good, psf_sum = census
+    with np.errstate(over="ignore", invalid="ignore"):
+        determinant = np.abs(jacobian[:, 0] * jacobian[:, 3] - jacobian[:, 1] * jacobian[:, 2])
+    framed = (determinant > 0) & np.isfinite(determinant) & np.isfinite(offset).all(axis=1)
+    masked = (n_good == 0) | (n_pixel - n_good > params.max_masked_fraction * n_pixel)
+    core_masked = n_core - n_core_good > params.max_core_masked_fraction * n_core
+    column = {reason: i for i, reason in enumerate(Rejection)}
+    return np.select(
+        [masked, ~framed, core_masked, np.isnan(psf_sum)],
+        [
+            column[Rejection.MASKED],
+            column[Rejection.METACAL],
+            column[Rejection.MASKED_CORE],
+            column[Rejection.NO_PSF],
+        ],
+        -1,
+    )
 
 
 def _sky_moments(shapes: np.ndarray, jacobian: np.ndarray) -> np.ndarray:

