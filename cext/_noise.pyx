@@ -27,8 +27,9 @@ cdef extern from "epoch.h" nogil:
                        const double *psf, Py_ssize_t n_psf, const double *jacobian, const double *offset,
                        double core_radius, int32_t *n_good, int32_t *n_core, int32_t *n_core_good,
                        double *psf_sum) noexcept
-    void epoch_take(const float *image, const float *weight, const int32_t *flag, Py_ssize_t n, double *image_out,
-                    double *weight_out) noexcept
+    void epoch_take(const float *image, const float *weight, const int32_t *flag, Py_ssize_t n, const double *psf,
+                    Py_ssize_t n_psf, double psf_sum, double *image_out, double *weight_out,
+                    double *psf_out) noexcept
     Py_ssize_t epoch_noise_scratch(Py_ssize_t n) noexcept
     void epoch_noise_level(const double *image, const double *weight, Py_ssize_t ny, Py_ssize_t nx,
                            const double *model, float *scratch, epoch_noise *noise) noexcept
@@ -201,7 +202,7 @@ def take(const float[:, :, ::1] image, const float[:, :, ::1] weight, const int3
     IndexError
         If there is no such row.
     """
-    cdef Py_ssize_t n = image.shape[0], ny = image.shape[1], nx = image.shape[2], m = rows.shape[0], i, j, row
+    cdef Py_ssize_t n = image.shape[0], ny = image.shape[1], nx = image.shape[2], m = rows.shape[0], i, row
     cdef Py_ssize_t n_psf = psf.shape[1] * psf.shape[2]
     _check_lengths(n_threads, n, weight.shape[0], flag.shape[0], psf.shape[0], psf_sum.shape[0])
     _check_stamps(ny, nx, weight.shape[1], weight.shape[2], flag.shape[1], flag.shape[2])
@@ -212,16 +213,10 @@ def take(const float[:, :, ::1] image, const float[:, :, ::1] weight, const int3
     if n_psf == 0 or m == 0:
         return images, weights, psfs
     cdef double[:, :, ::1] image_out = images, weight_out = weights, psf_out = psfs
-    cdef const double *source
-    cdef double *target
-    cdef double total
     for i in prange(m, nogil=True, num_threads=n_threads, schedule="static"):
         row = rows[i]
-        epoch_take(&image[row, 0, 0], &weight[row, 0, 0], &flag[row, 0, 0], ny * nx, &image_out[i, 0, 0],
-                   &weight_out[i, 0, 0])
-        source, target, total = &psf[row, 0, 0], &psf_out[i, 0, 0], psf_sum[row]
-        for j in range(n_psf):
-            target[j] = source[j] / total
+        epoch_take(&image[row, 0, 0], &weight[row, 0, 0], &flag[row, 0, 0], ny * nx, &psf[row, 0, 0], n_psf,
+                   psf_sum[row], &image_out[i, 0, 0], &weight_out[i, 0, 0], &psf_out[i, 0, 0])
     return images, weights, psfs
 
 

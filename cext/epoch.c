@@ -60,7 +60,7 @@ static double divisible_sum(const double *restrict psf, ptrdiff_t n)
         top = largest[j] > top ? largest[j] : top;
     }
     /* a number that is not finite makes the sum so */
-    return sum > 0.0 && sum <= DBL_MAX && top / sum <= DBL_MAX ? sum : NAN;
+    return sum >= DBL_MIN && sum <= 1.0 / DBL_MIN && top * (1.0 / sum) <= DBL_MAX ? sum : NAN;
 }
 
 /* The part of an axis of n pixels that [centre - reach, centre + reach] may cover. */
@@ -99,8 +99,13 @@ void epoch_inspect(const float *image, const float *weight, const int32_t *flag,
 
 CLONES
 void epoch_take(const float *restrict image, const float *restrict weight, const int32_t *restrict flag, ptrdiff_t n,
-                double *restrict image_out, double *restrict weight_out)
+                const double *restrict psf, ptrdiff_t n_psf, double psf_sum, double *restrict image_out,
+                double *restrict weight_out, double *restrict psf_out)
 {
+    const double scale = 1.0 / psf_sum;
+
+    for (ptrdiff_t i = 0; i < n_psf; i++)
+        psf_out[i] = psf[i] * scale;
     for (ptrdiff_t i = 0; i < n; i++) {
         int32_t good = usable(image[i], weight[i], flag[i]);
         image_out[i] = (double)(good ? image[i] : 0.0f);

@@ -11,9 +11,9 @@ void epoch_inspect(const float *image, const float *weight, const int32_t *flag,
                    const double *psf, ptrdiff_t n_psf, const double jacobian[4], const double offset[2],
                    double core_radius, int32_t *n_good, int32_t *n_core, int32_t *n_core_good, double *psf_sum);
 
-/* Copy a stamp in double precision; pixels that are not usable get 0 in image and weight. */
-void epoch_take(const float *image, const float *weight, const int32_t *flag, ptrdiff_t n, double *image_out,
-                double *weight_out);
+/* Copy a stamp in double precision; pixels that are not usable get 0 in image and weight, the PSF the sum 1. */
+void epoch_take(const float *image, const float *weight, const int32_t *flag, ptrdiff_t n, const double *psf,
+                ptrdiff_t n_psf, double psf_sum, double *image_out, double *weight_out, double *psf_out);
 
 /* The noise of a stamp. */
 typedef struct {
