@@ -128,6 +128,22 @@ def _parser() -> argparse.ArgumentParser:
     verb.add_argument("--overwrite", action="store_true", help="replace a file that is already there")
     verb.set_defaults(verb=verbs.export)
 
+    verb = commands.add_parser(
+        "calibrate", help="m, c and PSF leakage of the shapes from simulations of known shear (also under mpirun)"
+    )
+    verb.add_argument("config", type=Path, metavar="CONFIG", help="TOML file; its [shapes] are put to the test")
+    verb.add_argument(
+        "--case", action="append", metavar="NAME", help="only this case of calibration.cases (repeatable)"
+    )
+    verb.add_argument("--pairs", type=int, metavar="N", help="pairs of each case, whatever the configuration says")
+    verb.add_argument(
+        "--chain",
+        action="store_true",
+        help="instead: simulate, run and gather the survey of [simulation] with both signs",
+    )
+    verb.add_argument("--overwrite", action="store_true", help="make a finished calibration anew")
+    verb.set_defaults(verb=verbs.calibrate)
+
     verb = commands.add_parser("config", help="check a configuration, or print the reference of all keys")
     verb.add_argument("config", type=Path, metavar="CONFIG", nargs="?", help="TOML file to check")
     verb.add_argument("--reference", action="store_true", help="print every key with type, default, unit and range")

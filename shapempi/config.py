@@ -17,6 +17,7 @@ from typing import Any, get_args
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
+from shapempi.calibration.params import CalibrationParams
 from shapempi.errors import ConfigError
 from shapempi.measure.psf_fit import PsfFitParams
 from shapempi.measure.shape_params import ShapeParams
@@ -29,7 +30,7 @@ from shapempi.stages.ccd import ExposureParams
 from shapempi.stages.tile import TileParams
 from shapempi.survey.inputs import InputParams
 
-__all__ = ["Config", "commented_toml", "keys", "load", "reference"]
+__all__ = ["Config", "commented_toml", "keys", "load", "reference", "to_toml"]
 
 
 class SurveyParams(Params):
@@ -61,13 +62,17 @@ class Config(Params):
     spread: SpreadParams = SpreadParams()
     shapes: ShapeParams = ShapeParams()
     simulation: SimulationParams | None = None
+    calibration: CalibrationParams = CalibrationParams()
 
     def digest(self) -> str:
         """Return the fingerprint of everything that decides the catalogue or the units of work.
 
-        The run folder, the progress lines and the simulation do not; the rest does.
+        The run folder, the progress lines, the simulation and the calibration do not; the rest does.
         """
-        values = self.model_dump(mode="json", exclude={"simulation": True, "run": {"folder", "progress_interval"}})
+        values = self.model_dump(
+            mode="json",
+            exclude={"simulation": True, "calibration": True, "run": {"folder", "progress_interval"}},
+        )
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -192,7 +197,21 @@ def _toml_value(value: Any) -> str:
         return repr(value)
     if isinstance(value, (list, tuple)):
         return "[" + ", ".join(_toml_value(item) for item in value) + "]"
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{name} = {_toml_value(item)}" for name, item in value.items()) + "}"
     return json.dumps(str(value))
+
+
+def to_toml(config: Config) -> str:
+    """Return a configuration as the text of a TOML file that `load` reads back to the same; without comments.
+
+    Parameters
+    ----------
+    config : Config
+        The configuration.
+    """
+    groups = config.model_dump(mode="json", exclude_none=True)
+    return "\n".join(f"{name} = {_toml_value(group)}" for name, group in groups.items()) + "\n"
 
 
 def reference() -> str:
@@ -216,7 +235,7 @@ def reference() -> str:
     return "\n".join(lines) + "\n"
 
 
-def commented_toml(values: dict[str, Any], *, skip: tuple[str, ...] = ("simulation",)) -> str:
+def commented_toml(values: dict[str, Any], *, skip: tuple[str, ...] = ("simulation", "calibration")) -> str:
     """Write a complete configuration file in which every key has its comment.
 
     Parameters

@@ -6,12 +6,14 @@ import argparse
 import sys
 from pathlib import Path
 
-import numpy as np
-
+from shapempi.calibrate import calibrate_stamps, choose_cases, claim_folder
+from shapempi.calibration.estimate import CaseResult
+from shapempi.calibration.params import CalibrationParams
 from shapempi.catalog import COLUMNS, EPOCH_COLUMNS, STAR_COLUMNS
+from shapempi.chain import calibrate_chain, catalogue_and_truth, check_chain, tiles_of
 from shapempi.config import Config, commented_toml, load
 from shapempi.config import reference as key_reference
-from shapempi.errors import ConfigError
+from shapempi.errors import ConfigError, ShapempiError
 from shapempi.flags import ObjectFlag, PixelFlag
 from shapempi.gather import gather as gather_run
 from shapempi.gather import read_plan
@@ -19,10 +21,10 @@ from shapempi.grammar import columns_of, translator
 from shapempi.grammar import reference as column_reference
 from shapempi.io.catalog import read_table, write_fits
 from shapempi.io.journal import read_journal
-from shapempi.io.tile import tile_image_hdu
 from shapempi.io.truth import read_truth
 from shapempi.measure.gaussfit import FitFlag
 from shapempi.mpi.comm import connect
+from shapempi.report import calibration as calibration_report
 from shapempi.report.figures import draw_overview
 from shapempi.report.progress import counter, duration
 from shapempi.report.status import RunStatus
@@ -35,9 +37,8 @@ from shapempi.sim.write import SurveyFiles
 from shapempi.survey.graph import make_plan
 from shapempi.survey.inputs import find_inputs
 from shapempi.units import BLOCK_SECONDS_PER_PIXEL
-from shapempi.wcs import Wcs
 
-__all__ = ["config", "export", "gather", "plan", "report", "run", "simulate", "status"]
+__all__ = ["calibrate", "config", "export", "gather", "plan", "report", "run", "simulate", "status"]
 
 
 def simulate(options: argparse.Namespace) -> int:
@@ -149,28 +150,15 @@ def report(options: argparse.Namespace) -> int:
     lines = RunSummary.of(outcomes).lines()
     truth_path = options.truth or SurveyFiles(settings.input.exposure_folder.parent).truth
     if options.truth is not None or options.opposite is not None or truth_path.exists():
-        tiles, truth = _tiles(settings), read_truth(truth_path)
+        tiles, truth = tiles_of(settings), read_truth(truth_path)
         lines += ["", f"against the truth, {truth_path}", *compare(catalogue, truth, tiles).lines()]
         if options.opposite is not None:
-            bias = compare_opposite((catalogue, truth), _opposite(options.opposite), tiles)
+            bias = compare_opposite((catalogue, truth), catalogue_and_truth(options.opposite), tiles)
             lines += ["", f"with {options.opposite}: too few galaxies"] if bias is None else ["", *bias.lines()]
     print("\n".join(lines))
     (folder / "report.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
     print(f"\n{picture}")
     return 0
-
-
-def _tiles(settings: Config) -> list[tuple[Wcs, tuple[int, int]]]:
-    """Return WCS and shape of a run's tiles."""
-    inputs = find_inputs(settings.input)
-    hdus = [tile_image_hdu(inputs.tile_paths(tile)[0]) for tile in inputs.tiles]
-    return [(Wcs(hdu.header, str(hdu)), hdu.shape or (0, 0)) for hdu in hdus]
-
-
-def _opposite(run: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Return catalogue and truth of the run that another one is compared with."""
-    truth = SurveyFiles(load(run / "config.toml").input.exposure_folder.parent).truth
-    return read_table(run / "catalogue.h5"), read_truth(truth)
 
 
 def export(options: argparse.Namespace) -> int:
@@ -185,6 +173,56 @@ def export(options: argparse.Namespace) -> int:
     )
     print(f"{target}: {n_row} rows")
     return 0
+
+
+def calibrate(options: argparse.Namespace) -> int:
+    """Measure the biases of simulated objects of known shear."""
+    failure: ShapempiError | None = None
+    work: tuple[Config, CalibrationParams] | None = None
+    results: list[CaseResult] | None = None
+    with connect() as comm:
+        if comm.rank == 0:
+            try:
+                work = _calibration(options)
+            except ShapempiError as error:
+                failure = error
+        work = comm.share(work)
+        if work is not None and options.chain:
+            results = calibrate_chain(comm, *work)  # an error in there ends all ranks
+        elif work is not None:
+            try:
+                results = calibrate_stamps(comm, *work)
+            except ShapempiError as error:
+                failure = error
+    if failure is not None:
+        raise failure  # on rank 0 only: one message
+    if work is not None and results is not None:
+        _report_calibration(results, *work)
+    return 0
+
+
+def _calibration(options: argparse.Namespace) -> tuple[Config, CalibrationParams]:
+    """Return the configuration and the calibration that the command line asks for, and take its folder."""
+    settings = load(options.config)
+    if options.chain and (options.case or options.pairs):
+        raise ConfigError("--chain measures the survey of [simulation]: --case and --pairs are of no use with it")
+    params = choose_cases(settings.calibration, options.case, options.pairs)
+    if options.chain:
+        check_chain(settings, options.config)
+    claim_folder(params.folder, overwrite=options.overwrite)
+    return settings, params
+
+
+def _report_calibration(results: list[CaseResult], settings: Config, params: CalibrationParams) -> None:
+    """Print the table of a calibration; write it, the numbers and the figure."""
+    text = calibration_report.lines(results, params)
+    print("\n".join(text))
+    figure = params.folder / calibration_report.FIGURE_NAME
+    calibration_report.draw_biases(results, params, figure)
+    (params.folder / calibration_report.TEXT_NAME).write_text("\n".join(text) + "\n", encoding="utf-8")
+    made_with = settings.model_dump(mode="json", include={"shapes": True, "simulation": True, "vignet": {"size"}})
+    calibration_report.write_result(results, params, made_with, params.folder / calibration_report.RESULT_NAME)
+    print(f"\n{figure}")
 
 
 def config(options: argparse.Namespace) -> int:

@@ -16,13 +16,15 @@ NOUNS = {"catalog", "ids", "image", "megacam", "params", "product", "psf", "vign
 GROUND = BOTTOM | NOUNS
 # survey knows which inputs a survey has; it sits below the stages that read them.
 SURVEY = {"survey", "io"} | GROUND
-BELOW_CONFIG = {"stages", "mpi", "sim", "report", "measure"} | SURVEY
+BELOW_CONFIG = {"stages", "mpi", "sim", "report", "calibration", "measure"} | SURVEY
 
 #: What the modules of a layer may import besides their own layer.
 MAY_IMPORT = {
     "__main__": {"cli"},
     "cli": {"verbs", "grammar", "errors"},
-    "verbs": {"run", "gather", "grammar", "units", "config"} | BELOW_CONFIG,
+    "verbs": {"run", "calibrate", "chain", "gather", "grammar", "units", "config"} | BELOW_CONFIG,
+    "calibrate": {"config"} | BELOW_CONFIG,
+    "chain": {"run", "gather", "config"} | BELOW_CONFIG,
     "run": {"units", "config"} | BELOW_CONFIG,
     "gather": {"units"} | SURVEY,
     "units": {"mpi"} | SURVEY,  # part of run: makes the units that mpi gives out from the plan that survey makes
@@ -32,7 +34,8 @@ MAY_IMPORT = {
     "mpi": {"errors"},
     "survey": SURVEY,
     "sim": {"io"} | GROUND,
-    "report": {"io", "measure"} | GROUND,
+    "report": {"io", "measure", "calibration"} | GROUND,
+    "calibration": {"measure"} | GROUND,  # simulates and measures in memory
     "measure": GROUND,
     "io": GROUND,
     **dict.fromkeys(NOUNS, GROUND),

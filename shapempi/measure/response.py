@@ -10,7 +10,7 @@ anew on each type (Sheldon & Huff 2017, section 2):
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -18,7 +18,7 @@ import numpy as np
 
 from shapempi.catalog import SHEAR_TYPES
 
-__all__ = ["ResponseSum", "Shear"]
+__all__ = ["ResponseSum", "Shear", "jackknife_error"]
 
 _N_TYPE = len(SHEAR_TYPES)
 
@@ -180,15 +180,20 @@ class ResponseSum:
         estimate = _estimate(total, self.step)
         if len(self._patches) < 10:
             return Shear(estimate, self._scatter_error(total))
-        left_out = self.leave_one_out()
-        n = len(left_out)
-        spread = np.sum((left_out - left_out.mean(axis=0)) ** 2, axis=0)
-        return Shear(estimate, np.sqrt((n - 1) / n * spread))
+        return Shear(estimate, jackknife_error(self.leave_one_out()))
 
     def leave_one_out(self) -> np.ndarray:
         """Return the mean shear [n_patch, 2] without each patch, in the order of the patches' names."""
         total = self._total()
         return np.array([_estimate(total - self._patches[name], self.step) for name in sorted(self._patches)])
+
+    def without_each(self) -> Iterator[ResponseSum]:
+        """Yield the sums without each patch, in the order of the patches' names; each has one patch only."""
+        total = self._total()
+        for name in sorted(self._patches):
+            rest = ResponseSum(self.step)
+            rest._patches[""] = total - self._patches[name]
+            yield rest
 
     def _total(self) -> _Sums:
         """Return the sums over all patches, in the order of their names."""
@@ -212,6 +217,12 @@ class ResponseSum:
         inverse = np.linalg.inv(R)
         # Shapes that are all equal leave a variance of plus or minus a rounding error.
         return np.sqrt(np.maximum(np.diag(inverse @ covariance @ inverse.T), 0.0))
+
+
+def jackknife_error(left_out: np.ndarray) -> np.ndarray:
+    """Return standard errors [...] from the estimates [n, ...] that leave one of n patches out each."""
+    n = len(left_out)
+    return np.sqrt((n - 1) / n * np.sum((left_out - left_out.mean(axis=0)) ** 2, axis=0))
 
 
 def _ratio(sums: np.ndarray, weight: float) -> np.ndarray:

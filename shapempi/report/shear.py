@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from shapempi.measure.response import ResponseSum
+from shapempi.measure.response import ResponseSum, jackknife_error
 
 __all__ = ["ShearBias", "ShearResult", "mean_shear", "shear_bias", "whole_pairs"]
 
@@ -160,9 +160,9 @@ def shear_bias(first: np.ndarray, second: np.ndarray, truth: np.ndarray) -> Shea
     true_g[true_g == 0] = np.nan
     return ShearBias(
         m=difference / true_g - 1.0,
-        m_error=_jackknife_error((parts[0] - parts[1]) / 2) / np.abs(true_g),
+        m_error=jackknife_error((parts[0] - parts[1]) / 2) / np.abs(true_g),
         c=mean,
-        c_error=_jackknife_error((parts[0] + parts[1]) / 2),
+        c_error=jackknife_error((parts[0] + parts[1]) / 2),
         n_galaxy=len(truth),
     )
 
@@ -180,9 +180,3 @@ def _patches(group: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
     patch = np.unique(group, return_inverse=True)[1] % _N_PATCH
     for index in np.unique(patch):
         yield f"{index:03d}", np.flatnonzero(patch == index)
-
-
-def _jackknife_error(left_out: np.ndarray) -> np.ndarray:
-    """Return the standard error [2] from the estimates [n, 2] that leave one patch out."""
-    n = len(left_out)
-    return np.sqrt((n - 1) / n * np.sum((left_out - left_out.mean(axis=0)) ** 2, axis=0))

@@ -1,0 +1,1 @@
+"""Constant-shear simulations of single objects, and the biases of the shapes measured on them."""
