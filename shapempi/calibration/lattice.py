@@ -1,14 +1,15 @@
 """Images from analytic transforms: sums over the modes of a lattice, exact but for modes and wings that are negligible.
 
 The image of a profile with transform F is periodic with period N pixels if it is the sum of F over the modes
-q = 2 pi (i, j)/N.  N is so large that no copy's wing matters, and all modes count up to where F vanishes, beyond the
-Nyquist frequency too; nothing is interpolated or aliased.  F of a profile that is symmetric about its centre is real,
-and the sums over x and y are two products of small matrices.
+q = 2 pi (i, j)/N.  N is so large that no copy's wing matters, and all modes count up to where F vanishes, also those
+beyond the Nyquist frequency; nothing is interpolated.  The sums are FFTs and not products of matrices, which a BLAS
+library rounds in its own way for every number of threads.
 """
 
 from __future__ import annotations
 
 import numpy as np
+import scipy.fft
 
 __all__ = ["Lattice"]
 
@@ -36,19 +37,19 @@ class Lattice:
     def __init__(self, jacobian: np.ndarray, size: int, k_max: float, radius: float) -> None:
         matrix = np.reshape(jacobian, (2, 2))
         shortest = np.linalg.svd(matrix, compute_uv=False)[-1]
-        period = radius / shortest + 0.5 * size + 1.0
-        dq = 2.0 * np.pi / period
+        self._period = scipy.fft.next_fast_len(int(np.ceil(radius / shortest + 0.5 * size + 1.0)))
+        dq = 2.0 * np.pi / self._period
         n_x, n_y = (int(np.ceil(k_max * np.hypot(*matrix[:, axis]) / dq)) for axis in (0, 1))
         # Modes (-i, -j) and (i, j) give complex conjugates, so half of them do.
         self._qx = dq * np.arange(-n_x, n_x + 1)
         self._qy = dq * np.arange(0, n_y + 1)
         twice = np.where(self._qy > 0, 2.0, 1.0)
         sinc_x, sinc_y = (np.sinc(q / (2.0 * np.pi)) for q in (self._qx, self._qy))
-        self.pixel = (twice * sinc_y / period**2)[:, None] * sinc_x
+        self.pixel = (twice * sinc_y / self._period**2)[:, None] * sinc_x
         self._inverse = np.linalg.inv(matrix)
-        grid = np.arange(size) - 0.5 * (size - 1)
-        self._wave_x = np.exp(1j * self._qx[:, None] * grid)
-        self._wave_y = np.exp(1j * grid[:, None] * self._qy)
+        self._size = size
+        # The first mode of a row is -n_x and not 0: a shift of all modes is a phase of the image.
+        self._phase = np.exp(1j * self._qx[0] * np.arange(size))
 
     def k_squared(self, shape: np.ndarray) -> np.ndarray:
         """Return k^T B k of sheared profiles on all modes.
@@ -69,26 +70,32 @@ class Lattice:
         return (xx * qx + 2.0 * xy * qy) * qx + yy * qy**2
 
     def draw(self, transform: np.ndarray, offset: np.ndarray) -> np.ndarray:
-        """Return images.
+        """Return the images of profiles at one place.
 
         Parameters
         ----------
-        transform : ndarray of float64 [n, m, j, i]
-            Transforms of m profiles of each of n positions, times `pixel`.
-        offset : ndarray of float64 [n, 2]
-            dx, dy [pixel] of the profiles from the centre of the stamp.
+        transform : ndarray of float64 [n, j, i]
+            Transforms of the profiles, times `pixel`.
+        offset : ndarray of float64 [2]
+            dx, dy [pixel] of their centres from the centre of the stamp.
 
         Returns
         -------
-        ndarray of float64 [n, m, y, x]
-            The images; they add up to the transform at zero.
+        ndarray of float64 [n, y, x]
+            The images; all light of the plane adds up to the transform at zero.
         """
-        n, m, n_j, _ = transform.shape
-        size = self._wave_y.shape[0]
-        wave_x = self._wave_x * np.exp(-1j * self._qx * offset[:, :1])[:, :, None]
-        wave_y = self._wave_y * np.exp(-1j * self._qy * offset[:, 1:])[:, None, :]
-        # Real products: columns (re, im) of the first sum are rows of the second, which keeps its real part.
-        first = np.concatenate([wave_x.real, wave_x.imag], axis=-1)
-        second = np.stack([wave_y.real, -wave_y.imag], axis=-1).reshape(n, size, 2 * n_j)
-        inner = np.matmul(transform, first[:, None]).reshape(n, m, 2 * n_j, size)
-        return np.matmul(second[:, None], inner)
+        centre_x, centre_y = offset + 0.5 * (self._size - 1)
+        place = np.exp(-1j * self._qy * centre_y)[:, None] * np.exp(-1j * self._qx * centre_x)
+        rows = scipy.fft.ifft(self._folded(transform * place), axis=-1, norm="forward")[..., : self._size]
+        columns = np.swapaxes(rows * self._phase, -1, -2)
+        image = scipy.fft.ifft(self._folded(columns), axis=-1, norm="forward")[..., : self._size].real
+        return np.swapaxes(image, -1, -2)
+
+    def _folded(self, modes: np.ndarray) -> np.ndarray:
+        """Return modes [..., period] from [..., k]: those a period apart are one on the pixels."""
+        period = self._period
+        folded = np.zeros((*modes.shape[:-1], period), dtype=complex)
+        for start in range(0, modes.shape[-1], period):
+            part = modes[..., start : start + period]
+            folded[..., : part.shape[-1]] += part
+        return folded

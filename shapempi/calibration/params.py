@@ -103,7 +103,7 @@ _CASES = (
 class CalibrationParams(Params):
     """Constant-shear simulations of single objects (`shapempi calibrate`), with the stamps of [vignet] and [shapes]."""
 
-    folder: Path = key(Path("calibration"), "Folder of the results; made if it is not there.")
+    folder: Path = key("calibration", "Folder of the results; made if it is not there.")
     seed: int = key(1, "Seed of every random number; cases with the same seed have the same galaxies and noise.", ge=0)
     patches: int = key(
         50, "Parts of a case: units of work, and what the jackknife leaves out one by one.", ge=10, le=1000

@@ -16,9 +16,9 @@ from shapempi.vignet import VignetStacks
 
 __all__ = ["StampMaker", "Variant", "shear_matrix", "variants", "view_jacobian"]
 
-#: What is neglected: wings below this fraction of the peak, and transforms below these fractions of the flux.  The
-#: modes of a point source add up at its centre; a galaxy's limit is that of the smallest and most elongated one.
-_WING, _GALAXY_MODE, _POINT_MODE = 1e-8, 1e-8, 1e-10
+#: What is neglected: the light beyond where a wing is this fraction of the peak, and modes with this fraction of the
+#: flux.  All of a PSF's light enters its normalization; a galaxy's limits are those of the most elongated ones.
+_PSF_WING, _GALAXY_WING, _POINT_MODE, _GALAXY_MODE = 1e-9, 1e-8, 1e-10, 1e-8
 
 #: What a masked pixel holds, in units of the noise; nobody must see it.
 _GARBAGE = 1e4
@@ -87,7 +87,7 @@ class _Exposure:
                 grid.pixel * moffat_transform(scale * np.sqrt(np.maximum(grid.k_squared(A @ A), 0.0)), view.beta)
                 for grid in (point, self.lattice)
             )
-            stamp = point.draw(on_point[None, None], np.zeros((1, 2)))[0, 0]
+            stamp = point.draw(on_point[None], np.zeros(2))[0]
             self.psf[sign] = stamp / stamp.sum()
 
 
@@ -100,7 +100,7 @@ def _psf_reach(beta: float, scale: float, g: float) -> tuple[float, float]:
     """Return the wavenumber [1/arcsec] and the radius [arcsec] from which on a PSF is negligible."""
     x = np.linspace(1.0, 60.0, 1000)
     end = x[np.argmax(moffat_transform(x, beta) < _POINT_MODE)]
-    return end / scale * _stretch(g), scale * _stretch(g) * _WING ** (-0.5 / beta)
+    return end / scale * _stretch(g), scale * _stretch(g) * _PSF_WING ** (-0.5 / beta)
 
 
 def _galaxy_reach(case: CaseParams, beta: float, scale: float) -> tuple[float, float]:
@@ -111,7 +111,7 @@ def _galaxy_reach(case: CaseParams, beta: float, scale: float) -> tuple[float, f
     thin = case.hlr_min / unit / stretch / scale
     total = moffat_transform(x, beta) * spergel_transform((x * thin) ** 2, case.nu)
     end = x[np.argmax(total < _GALAXY_MODE)]
-    return end / scale, -np.log(_WING) * case.hlr_max / unit * stretch
+    return end / scale, -np.log(_GALAXY_WING) * case.hlr_max / unit * stretch
 
 
 class StampMaker:
@@ -201,8 +201,7 @@ class StampMaker:
                 else:
                     r0 = pairs.hlr[i] / self._unit
                     total = psf * spergel_transform(exposure.lattice.k_squared(r0**2 * shapes[i]), self._case.nu)
-                flat = np.ascontiguousarray(total).reshape(1, -1, *psf.shape[2:])
-                drawn = exposure.lattice.draw(flat, pairs.offset[i : i + 1, e])
+                drawn = exposure.lattice.draw(total.reshape(-1, *psf.shape[2:]), pairs.offset[i, e])
                 images[i, :, :, e] = drawn.reshape(len(kinds), 2, size, size)
         return images
 
