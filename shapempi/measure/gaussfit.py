@@ -1,10 +1,6 @@
-"""Joint fit of one elliptical Gaussian to all epochs of an object, in real space.
+"""The joint fit of `shapempi.measure.fit` by SciPy, pixel by pixel: the reference that the kernel is compared with.
 
-The model before the PSF is the same in all epochs, in the plane (u West, v North); each epoch's PSF is a round
-Gaussian of known size (the metacalibration target), so that the convolved model is again a Gaussian, whose
-derivatives are written down.  Residual form, priors and error scaling are those of ngmix (Sheldon 2014, MNRAS 444,
-L25; Bernstein & Armstrong 2014 for the prior on shapes).  The Gaussian is not truncated: the pixels beyond five
-sigma hold too little to matter (1e-4 of the parameters' errors).
+Model, priors and scaling of errors are the same; the minimiser is MINPACK's, and no pixel is left out.
 """
 
 from __future__ import annotations
@@ -12,17 +8,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 from scipy.optimize import leastsq
 
-from shapempi.flags import DescribedFlag
-from shapempi.params import Params, key
+from shapempi.measure.fit import PARAMETERS, FitFlag, FitParams, components
 
-__all__ = ["FitFlag", "FitParams", "GaussianFit", "PixelList", "Residuals", "fit_gaussian", "pixel_list"]
+__all__ = ["GaussianFit", "PixelList", "Residuals", "fit_by_scipy", "pixel_list"]
 
 #: Parameters of the model: centre [arcsec], reduced shear, T [arcsec^2], flux.
-N_PARAMETER = 6
+N_PARAMETER = len(PARAMETERS)
 
 #: Slots of the priors at the start of the residuals: centre v, centre u, shape.  Flat priors only forbid.
 _N_PRIOR = 3
@@ -33,39 +29,11 @@ _FORBIDDEN = 1e50
 #: Smallest moment of a Gaussian [arcsec^2] and largest parameter of any kind that can be computed with.
 _SMALLEST_MOMENT, _LARGEST = 1e-12, 1e12
 
+#: Smallest relative change of chi^2, and of the parameters, that MINPACK is asked for.
+_SMALLEST_CHANGE = 1e-15
+
 #: Smallest eigenvalue of the scaled normal matrix below which the parameters are degenerate.
 _SINGULAR = 1e-13
-
-
-class FitFlag(DescribedFlag):
-    """Bits of the flags of one fit; 0 is good.  The values are ngmix's."""
-
-    MAX_EVALUATIONS = 1, "no convergence within the allowed number of evaluations"
-    TOLERANCE = 2 | 4 | 8, "the minimiser cannot improve although it has not converged"
-    RANGE = 128, "the starting point is outside the allowed ranges"
-    SINGULAR = 512, "the parameters are degenerate"
-    NOT_FINITE = 4096, "the model or the data are not finite"
-    NO_PIXELS = 32768, "there are not more pixels than parameters"
-
-
-class FitParams(Params):
-    """Joint Gaussian fit."""
-
-    centre_prior_sigma: float = key(
-        0.186, "Width of the Gaussian prior on each coordinate of the centre.", unit="arcsec", gt=0
-    )
-    g_prior_sigma: float = key(
-        0.4, "Width s of the prior on shapes, (1 - g^2)^2 exp(-g^2/(2 s^2)) (Bernstein & Armstrong 2014).", gt=0
-    )
-    T_min: float = key(-10.0, "Smallest allowed size T = 2 sigma^2.", unit="arcsec2")
-    T_max: float = key(1e6, "Largest allowed size T.", unit="arcsec2", gt=0)
-    flux_min: float = key(-1e4, "Smallest allowed flux.", unit="adu")
-    flux_max: float = key(1e9, "Largest allowed flux.", unit="adu", gt=0)
-    # chi^2 is about the number of pixels, so that 1e-8 of it still hides 1e-2 of an error at five epochs; 1e-10
-    # brings that to 1e-3 for two more evaluations.
-    tolerance: float = key(1e-10, "Relative change of chi^2 and of the parameters at which a fit ends.", gt=0, lt=0.01)
-    max_evaluations: int = key(500, "Largest number of evaluations of the model in one fit.", ge=10)
-    n_try: int = key(3, "Fits from different, fixed starting sizes before an object is given up.", ge=1, le=5)
 
 
 @dataclass(frozen=True)
@@ -173,6 +141,16 @@ def pixel_list(
     )
 
 
+class _Component(NamedTuple):
+    """One component of the model in the pixels of one epoch."""
+
+    size: float  # its T over that of the model
+    unit: np.ndarray  # its part of the model of unit flux, over the error
+    qv: np.ndarray  # Sigma^-1 (v, u)
+    qu: np.ndarray
+    inverse: tuple[float, float, float]  # vv, uv, uu of Sigma^-1
+
+
 class Residuals:
     """Residuals of all epochs and their derivatives, in the form the minimiser wants.
 
@@ -200,7 +178,8 @@ class Residuals:
         self.n_pixel = int(ends[-1]) - _N_PRIOR
         self._at = np.full(N_PARAMETER, np.nan)
         self._unit_flux = np.zeros(self.n_pixel + _N_PRIOR)
-        self._q: list[tuple[np.ndarray, np.ndarray]] = []
+        self._fractions = list(zip(*(fractions.tolist() for fractions in components(params.model)), strict=True))
+        self._parts: list[list[_Component]] = []
 
     def allowed(self, p: np.ndarray) -> bool:
         """Return whether parameters [6] are inside the ranges and make a Gaussian in every epoch."""
@@ -212,7 +191,9 @@ class Residuals:
             return False
         # The smaller moment of the convolved Gaussian: a negative T must not use up the PSF.
         smaller = 0.5 * (T - abs(T) * 2.0 * np.sqrt(g_squared) / (1.0 + g_squared))
-        return all(smaller + epoch.variance > _SMALLEST_MOMENT for epoch in self._epochs)
+        return all(
+            size * smaller + epoch.variance > _SMALLEST_MOMENT for epoch in self._epochs for _, size in self._fractions
+        )
 
     def __call__(self, p: np.ndarray) -> np.ndarray:
         """Return the residuals [3 + n_pixel] at parameters [6]."""
@@ -233,22 +214,23 @@ class Residuals:
         f = 2.0 / (1.0 + g1**2 + g2**2)
         slopes = ((f - (g1 * f) ** 2, -g1 * g2 * f**2), (-g1 * g2 * f**2, f - (g2 * f) ** 2))
         rows_of = np.zeros((N_PARAMETER, self.n_pixel + _N_PRIOR))
-        for epoch, rows, (qv, qu) in zip(self._epochs, self._rows, self._q, strict=True):
-            rr, rc, cc, det = _moments(e1, e2, T, epoch.variance)
-            unit = self._unit_flux[rows]
-            model = flux * unit
+        for parts, rows in zip(self._parts, self._rows, strict=True):
             out = rows_of[:, rows]
-            np.multiply(model, qv, out=out[0])
-            np.multiply(model, qu, out=out[1])
-            # q^T S q - tr(Q S) for the moments' derivatives S along e1, e2 (in units of T/2) and the unit matrix.
-            plus = qu * qu - qv * qv - (rr - cc) / det
-            cross = 2.0 * qv * qu + 2.0 * rc / det
-            trace = qu * qu + qv * qv - (rr + cc) / det
-            half = 0.25 * T * model
-            out[2] = half * (slopes[0][0] * plus + slopes[0][1] * cross)
-            out[3] = half * (slopes[1][0] * plus + slopes[1][1] * cross)
-            out[4] = 0.25 * model * (trace + e1 * plus + e2 * cross)
-            out[5] = unit
+            for part in parts:
+                vv, uv, uu = part.inverse
+                model = flux * part.unit
+                out[0] += model * part.qv
+                out[1] += model * part.qu
+                # q^T S q - tr(Sigma^-1 S) for the moments' derivatives S along e1, e2 (in units of T/2) and the unit
+                # matrix.
+                plus = part.qu**2 - part.qv**2 - (uu - vv)
+                cross = 2.0 * part.qv * part.qu - 2.0 * uv
+                trace = part.qu**2 + part.qv**2 - (uu + vv)
+                quarter = 0.25 * part.size * model
+                out[2] += quarter * T * (slopes[0][0] * plus + slopes[0][1] * cross)
+                out[3] += quarter * T * (slopes[1][0] * plus + slopes[1][1] * cross)
+                out[4] += quarter * (trace + e1 * plus + e2 * cross)
+                out[5] += part.unit
         rows_of[:, :_N_PRIOR] = self._prior_derivatives(p)
         return rows_of
 
@@ -273,18 +255,22 @@ class Residuals:
         return numerator / denominator if denominator > 0 else 0.0
 
     def _evaluate(self, p: np.ndarray) -> None:
-        """Put the model of unit flux over the error into `_unit_flux`, and Sigma^-1 (v, u) into `_q`."""
+        """Put the model of unit flux over the error into `_unit_flux`, and what it is made of into `_parts`."""
         if np.array_equal(p[:5], self._at[:5]):
             return
         e1, e2 = _distortion(p[2], p[3])
-        self._q = []
+        self._parts = []
         for epoch, rows in zip(self._epochs, self._rows, strict=True):
-            rr, rc, cc, det = _moments(e1, e2, p[4], epoch.variance)
             v, u = epoch.v - p[0], epoch.u - p[1]
-            qv, qu = (cc * v - rc * u) / det, (rr * u - rc * v) / det
-            height = epoch.area / (2.0 * np.pi * np.sqrt(det))
-            self._unit_flux[rows] = height * epoch.inverse_error * np.exp(-0.5 * (v * qv + u * qu))
-            self._q.append((qv, qu))
+            parts = []
+            for fraction, size in self._fractions:
+                rr, rc, cc, det = _moments(e1, e2, size * p[4], epoch.variance)
+                qv, qu = (cc * v - rc * u) / det, (rr * u - rc * v) / det
+                height = fraction * epoch.area / (2.0 * np.pi * np.sqrt(det))
+                unit = height * epoch.inverse_error * np.exp(-0.5 * (v * qv + u * qu))
+                parts.append(_Component(size, unit, qv, qu, (cc / det, -rc / det, rr / det)))
+            self._unit_flux[rows] = sum(part.unit for part in parts)
+            self._parts.append(parts)
         self._at = np.array(p, dtype=float)
 
     def _prior_residuals(self, p: np.ndarray) -> np.ndarray:
@@ -322,10 +308,10 @@ def _moments(e1: float, e2: float, T: float, variance: float) -> tuple[float, fl
     return rr, rc, cc, rr * cc - rc * rc
 
 
-def fit_gaussian(
+def fit_by_scipy(
     epochs: Sequence[PixelList], start: np.ndarray, params: FitParams, *, with_prior: bool = True
 ) -> GaussianFit:
-    """Fit one elliptical Gaussian to all epochs by Levenberg-Marquardt with analytic derivatives.
+    """Fit the model to all epochs by Levenberg-Marquardt with analytic derivatives.
 
     Parameters
     ----------
@@ -373,8 +359,9 @@ def _fit_once(residuals: Residuals, start: np.ndarray, params: FitParams) -> Gau
         Dfun=residuals.derivatives,
         col_deriv=True,
         full_output=True,
-        ftol=params.tolerance,
-        xtol=params.tolerance,
+        # The decrease of chi^2 relative to the variance of the residuals, as a fraction of chi^2.
+        ftol=max(params.tolerance / (residuals.n_pixel - N_PARAMETER), _SMALLEST_CHANGE),
+        xtol=_SMALLEST_CHANGE,
         gtol=0.0,
         maxfev=params.max_evaluations,
     )
