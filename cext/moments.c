@@ -21,6 +21,10 @@
 #define MAX_SHIFT 15.0
 #define MAX_ITERATION 400
 
+/* From this iteration on plain steps are halved: what swings about the fixed point comes to rest.  HSM lets it swing,
+ * and whether it then ends is left to rounding. */
+#define DAMPED_FROM 40
+
 /* Newton's step is taken where the change is below the first number.  It is the last one if the change that it
  * leaves, foreseen from the last two as each step squares the error, is below the second. */
 #define NEWTON_BELOW 0.1
@@ -189,6 +193,9 @@ static int32_t find_fixed_point(const struct plane *plane, struct gaussian *g, d
             previous = INFINITY;
             *g = plain;
         } else {
+            if (*n_iteration >= DAMPED_FROM)
+                for (int i = 0; i < 5; i++)
+                    step[i] *= 0.5;
             plain = moved(g, step);
             if (!clamped && change < below && newton_step(sum, g, newton, &gain)) {
                 last |= change < 1e-3 && previous < INFINITY &&
