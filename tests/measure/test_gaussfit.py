@@ -3,8 +3,8 @@ import numpy as np
 import pytest
 from measure.galaxies import SHEARED, SIZE, STRAIGHT, UPSIDE_DOWN
 
-from shapempi.measure.galsim_metacal import shear_matrix
 from shapempi.measure.fit import FitFlag, FitParams
+from shapempi.measure.metacal import shear_matrix
 from shapempi.measure.gaussfit import Residuals, fit_by_scipy, pixel_list
 
 PARAMS = FitParams()
