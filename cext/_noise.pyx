@@ -33,6 +33,8 @@ cdef extern from "epoch.h" nogil:
     Py_ssize_t epoch_noise_scratch(Py_ssize_t n) noexcept
     void epoch_noise_level(const double *image, const double *weight, Py_ssize_t ny, Py_ssize_t nx,
                            const double *model, float *scratch, epoch_noise *noise) noexcept
+    void epoch_fill(double *image, const double *weight, Py_ssize_t ny, Py_ssize_t nx, const double *model,
+                    double *doubles) noexcept
     void epoch_finish(double *image, double *weight, Py_ssize_t ny, Py_ssize_t nx, const double *model,
                       const uint64_t *key, uint64_t place, uint32_t exposure, uint32_t ccd, int by_map,
                       float *floats, double *doubles, double *noise, epoch_noise *level,
@@ -263,19 +265,52 @@ def level(const double[:, :, ::1] image, const double[:, :, ::1] weight, const d
     return levels
 
 
+def fill(double[:, :, ::1] image, const double[:, :, ::1] weight, const double[:, ::1] model, *, int n_threads=1):
+    """
+    Fill the pixels without weight in place, as if the object had elliptical isophotes.
+
+    A pixel becomes the elliptical Gaussian of the adaptive moments plus the mean of what this Gaussian leaves in the
+    usable pixels at the same elliptical radius, in rings one pixel wide with linear interpolation.  It becomes no
+    brighter than the brightest usable pixel.
+
+    Parameters
+    ----------
+    image : ndarray of float64 [n, y, x]
+        Stamps; changed in place.
+    weight : ndarray of float64 [n, y, x]
+        Inverse variance; 0 is a hole.
+    model : ndarray of float64 [n, 6]
+        As in `level`; without one (NaN), holes become 0.
+    n_threads : int, optional
+        Threads; the result does not depend on it.
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not fit each other.
+    """
+    cdef Py_ssize_t n = image.shape[0], ny = image.shape[1], nx = image.shape[2], i, thread
+    _check_lengths(n_threads, n, weight.shape[0], model.shape[0])
+    _check_stamps(ny, nx, weight.shape[1], weight.shape[2], ny, nx)
+    _check_model(model.shape[1])
+    cdef double[:, ::1] doubles = np.empty((n_threads, 2 * ny * nx))
+    for i in prange(n, nogil=True, num_threads=n_threads, schedule="static"):
+        thread = threadid()
+        epoch_fill(&image[i, 0, 0], &weight[i, 0, 0], ny, nx, &model[i, 0], &doubles[thread, 0])
+
+
 def finish(double[:, :, ::1] image, double[:, :, ::1] weight, const double[:, ::1] model, const uint64_t[::1] key,
            const int64_t[::1] place, const int32_t[::1] exposure, const int32_t[::1] ccd, *, bint by_map=False,
            int n_threads=1):
     """
     Make the stamps of `take` ready in place, and draw the noise that metacalibration adds.
 
-    A pixel without weight becomes the elliptical Gaussian of the adaptive moments, where there are any, plus noise
-    (`FILL`).  That Gaussian counts as no brighter than the brightest usable pixel.
+    Pixels without weight get noise (`FILL`) on top of what they hold: what `fill` put there, or 0.
 
     Parameters
     ----------
     image, weight : ndarray of float64 [n, y, x]
-        As `take` makes them; changed in place.
+        As `take` makes them, filled or not; changed in place.
     model : ndarray of float64 [n, 6]
         As in `level`.
     key, place, exposure, ccd : ndarray

@@ -23,6 +23,10 @@ static const double agreement = 0.2;
 /* Partial sums, so that the order of a sum does not depend on the width of vectors. */
 #define LANES 8
 
+/* Rings of the profile that fills holes; what is farther out counts for the last one. */
+#define N_RING 128
+#define MAX_RADIUS (N_RING - 1.0)
+
 static inline int32_t usable(float value, float weight, int32_t flag)
 {
     return (flag == 0) & (weight > 0.0f) & (weight <= FLT_MAX) & (value >= -FLT_MAX) & (value <= FLT_MAX);
@@ -219,32 +223,104 @@ void epoch_noise_level(const double *image, const double *weight, ptrdiff_t ny, 
     noise->agrees = !(fabs(noise->sigma / noise->mapped - 1.0) > agreement);
 }
 
-/* Where a pixel has no weight: the model, if there is one, plus normal numbers times sigma. */
-static void fill(double *image, const double *weight, ptrdiff_t ny, ptrdiff_t nx, const double model[6],
-                 const double *normal, double sigma)
+/* Elliptical radius [pixel] of each pixel, at most MAX_RADIUS, and the elliptical Gaussian in it. */
+CLONES
+static void draw(ptrdiff_t ny, ptrdiff_t nx, const double model[6], double *restrict radius, double *restrict light)
 {
     const double g1 = model[0], g2 = model[1], variance = model[2] * model[2];
-    const double g_squared = g1 * g1 + g2 * g2, scale = 1.0 / (variance * (1.0 - g_squared));
+    const double g_squared = g1 * g1 + g2 * g2, scale = 1.0 / (1.0 - g_squared);
     const double xx = (1.0 + g_squared - 2.0 * g1) * scale, yy = (1.0 + g_squared + 2.0 * g1) * scale;
-    const double xy = -2.0 * g2 * scale;
+    const double xy = -4.0 * g2 * scale, inverse = -0.5 / variance;
     const double x0 = 0.5 * (double)(nx - 1) + model[3], y0 = 0.5 * (double)(ny - 1) + model[4];
     const double peak = model[5] / (2.0 * 3.14159265358979323846 * variance);
-    const int modelled = g_squared < 1.0 && scale > 0.0 && scale <= DBL_MAX && peak > 0.0 && peak <= DBL_MAX;
-    double brightest = 0.0;
 
-    for (ptrdiff_t i = 0; i < ny * nx; i++)
-        if (weight[i] > 0.0 && image[i] > brightest)
-            brightest = image[i];
     for (ptrdiff_t iy = 0; iy < ny; iy++)
-        for (ptrdiff_t ix = 0; ix < nx; ix++) {
-            ptrdiff_t i = iy * nx + ix;
-            double x = (double)ix - x0, y = (double)iy - y0, light = 0.0;
-            if (weight[i] > 0.0)
-                continue;
-            if (modelled)
-                light = peak * exact_exp(-0.5 * (xx * x * x + 2.0 * xy * x * y + yy * y * y));
+        for (int32_t ix = 0; ix < (int32_t)nx; ix++) {
+            double x = (double)ix - x0, y = (double)iy - y0;
+            double squared = xx * x * x + xy * x * y + yy * y * y;
+            double r = sqrt(squared > 0.0 ? squared : 0.0);
+            radius[iy * nx + ix] = r < MAX_RADIUS ? r : MAX_RADIUS;
+            light[iy * nx + ix] = peak * exact_exp(inverse * squared);
+        }
+}
+
+/* Whether a model can be drawn. */
+static int drawable(const double model[6])
+{
+    const double g_squared = model[0] * model[0] + model[1] * model[1], variance = model[2] * model[2];
+    return g_squared < 0.9999 && variance >= 1e-6 && variance <= 1e6 && fabs(model[3]) <= 1e6 && fabs(model[4]) <= 1e6 &&
+           model[5] > 0.0 && model[5] <= 1e100;
+}
+
+/* The mean of what the model leaves, in rings one pixel wide, at the mean radius of each: a profile of `count`
+ * points.  at[r] is the first point in ring r or beyond. */
+typedef struct {
+    double radius[N_RING], value[N_RING];
+    ptrdiff_t at[N_RING], count;
+} profile;
+
+static void measure_profile(const double *image, const double *weight, ptrdiff_t n, const double *radius,
+                            const double *light, profile *p)
+{
+    double radii[N_RING] = {0}, values[N_RING] = {0};
+    ptrdiff_t count[N_RING] = {0};
+
+    for (ptrdiff_t i = 0; i < n; i++)
+        if (weight[i] > 0.0) {
+            ptrdiff_t ring = (ptrdiff_t)radius[i];
+            radii[ring] += radius[i];
+            values[ring] += image[i] - light[i];
+            count[ring]++;
+        }
+    p->count = 0;
+    for (ptrdiff_t ring = 0; ring < N_RING; ring++) {
+        p->at[ring] = p->count;
+        if (count[ring] > 0) {
+            p->radius[p->count] = radii[ring] / (double)count[ring];
+            p->value[p->count] = values[ring] / (double)count[ring];
+            p->count++;
+        }
+    }
+}
+
+/* The profile at a radius, linear between its points and constant beyond them. */
+static double interpolate(const profile *p, double radius)
+{
+    ptrdiff_t high = p->at[(ptrdiff_t)radius], low;
+
+    if (high < p->count && p->radius[high] <= radius)
+        high++;
+    low = high - 1;
+    if (p->count == 0)
+        return 0.0;
+    if (low < 0)
+        return p->value[0];
+    if (high >= p->count)
+        return p->value[low];
+    return p->value[low] + (p->value[high] - p->value[low]) *
+                               ((radius - p->radius[low]) / (p->radius[high] - p->radius[low]));
+}
+
+void epoch_fill(double *image, const double *weight, ptrdiff_t ny, ptrdiff_t nx, const double model[6],
+                double *doubles)
+{
+    const ptrdiff_t n = ny * nx;
+    double *radius = doubles, *light = doubles + n, brightest = 0.0;
+    const int modelled = drawable(model);
+    profile p;
+
+    if (modelled) {
+        draw(ny, nx, model, radius, light);
+        measure_profile(image, weight, n, radius, light, &p);
+        for (ptrdiff_t i = 0; i < n; i++)
+            if (weight[i] > 0.0 && image[i] > brightest)
+                brightest = image[i];
+    }
+    for (ptrdiff_t i = 0; i < n; i++)
+        if (!(weight[i] > 0.0)) {
+            double value = modelled ? light[i] + interpolate(&p, radius[i]) : 0.0;
             /* where the model is extrapolated it must not invent a brighter source than the one that is seen */
-            image[i] = (light < brightest ? light : brightest) + sigma * normal[i];
+            image[i] = value < brightest ? value : brightest;
         }
 }
 
@@ -298,7 +374,8 @@ void epoch_finish(double *image, double *weight, ptrdiff_t ny, ptrdiff_t nx, con
         first_hole++;
     if (first_hole < n) {
         threefry_normal(key, place, exposure, ccd, EPOCH_FILL, n, doubles);
-        fill(image, weight, ny, nx, model, doubles, hole);
+        for (ptrdiff_t i = first_hole; i < n; i++)
+            image[i] += weight[i] > 0.0 ? 0.0 : hole * doubles[i];
     }
     threefry_normal(key, place, exposure, ccd, EPOCH_NOISE, n, noise);
     *total_weight = by_map ? scale_by_map(weight, noise, n, hole) : scale_by_level(weight, noise, n, level->sigma);

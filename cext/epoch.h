@@ -35,11 +35,15 @@ void epoch_noise_level(const double *image, const double *weight, ptrdiff_t ny, 
 /* The random fields of an epoch. */
 enum { EPOCH_FILL = 0, EPOCH_NOISE = 1 };
 
+/* Fill the holes of a stamp in place: the elliptical Gaussian of the model plus the mean of what it leaves in the
+ * usable pixels at the same elliptical radius; 0 without a model.  `doubles` has 2 n places. */
+void epoch_fill(double *image, const double *weight, ptrdiff_t ny, ptrdiff_t nx, const double model[6],
+                double *doubles);
+
 /* Make image and weight of `epoch_take` ready in place, and the noise that metacalibration adds.
  *
- * Holes are filled with the model, if there is one, plus noise.  The variance is the measured one in all pixels, or
- * that of the weight map (by_map), whose median it is in the holes.  `floats` has epoch_noise_scratch(n) places,
- * `doubles` n. */
+ * Holes get noise on top of what fills them.  The variance is the measured one in all pixels, or that of the weight
+ * map (by_map), whose median it is in the holes.  `floats` has epoch_noise_scratch(n) places, `doubles` n. */
 void epoch_finish(double *image, double *weight, ptrdiff_t ny, ptrdiff_t nx, const double model[6],
                   const uint64_t key[4], uint64_t place, uint32_t exposure, uint32_t ccd, int by_map, float *floats,
                   double *doubles, double *noise, epoch_noise *level, double *total_weight);

@@ -40,6 +40,9 @@ def take(
 def level(
     image: NDArray[np.float64], weight: NDArray[np.float64], model: NDArray[np.float64], *, n_threads: int = 1
 ) -> NDArray: ...
+def fill(
+    image: NDArray[np.float64], weight: NDArray[np.float64], model: NDArray[np.float64], *, n_threads: int = 1
+) -> None: ...
 def finish(
     image: NDArray[np.float64],
     weight: NDArray[np.float64],

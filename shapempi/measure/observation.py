@@ -18,6 +18,11 @@ from shapempi.vignet import VignetStacks
 __all__ = ["EpochParams", "Observations", "Rejection", "prepare"]
 
 
+#: How often the moments of a stamp with holes are measured again with the holes filled; what remains after the
+#: second time is a thousandth of the flux where clumps cover a tenth of the pixels.
+_N_FILLING = 2
+
+
 class EpochParams(Params):
     """Which epochs are used, and with which weights."""
 
@@ -96,9 +101,9 @@ def prepare(stacks: VignetStacks, params: EpochParams, seed: Sequence[int], *, n
 
     Behaviour specification, sections 11.2, 11.3 and 11.6; metacalibration specification, sections 7.4 and 7.5.  A
     pixel is unusable if any bit of its flag is set (the neighbours' bit is one of them), its weight is not positive,
-    or it is not finite.  Unusable pixels keep the weight 0 and are filled with the elliptical Gaussian of the
-    object's adaptive moments plus noise, or with noise alone where there are no moments.  The noise field has no
-    holes; metacalibration treats image and noise field alike.
+    or it is not finite.  Unusable pixels keep the weight 0 and are filled with what the object has at the same
+    elliptical radius (`kernels._noise.fill`) plus noise, or with noise alone where there are no moments.  The noise
+    field has no holes; metacalibration treats image and noise field alike.
 
     Parameters
     ----------
@@ -129,10 +134,9 @@ def prepare(stacks: VignetStacks, params: EpochParams, seed: Sequence[int], *, n
     owner, rows = owner[order], rows[order]
 
     image, weight, psf = _noise.take(*stamps, census[3], rows, n_threads=n_threads)
-    shapes = adaptive_moments(image, weight)
-    moments = _sky_moments(shapes, jacobian[rows])
-    model = np.stack([shapes[name] for name in ("g1", "g2", "sigma", "x", "y", "flux")], axis=1)
-    model[np.isnan(moments[:, 0])] = np.nan
+    model = _measure(image, weight, n_threads)
+    holed = np.flatnonzero(census[0][rows] < image[0].size) if len(rows) else rows
+    image[holed], model[holed] = _fill(image[holed], weight[holed], model[holed], n_threads)
     noise, level, total_weight = _noise.finish(
         image,
         weight,
@@ -153,8 +157,8 @@ def prepare(stacks: VignetStacks, params: EpochParams, seed: Sequence[int], *, n
         jacobian=jacobian[rows],
         offset=offset[rows],
         total_weight=total_weight,
-        moments=moments,
-        psf_moments=_sky_moments(adaptive_moments(psf), jacobian[rows]),
+        moments=_to_sky(model, jacobian[rows]),
+        psf_moments=_to_sky(_measure(psf, None, n_threads), jacobian[rows]),
         noise_failed=level["measured"] == 0,
         noise_mismatch=level["agrees"] == 0,
         rejected=rejected,
@@ -195,11 +199,30 @@ def _reasons(
     )
 
 
-def _sky_moments(shapes: np.ndarray, jacobian: np.ndarray) -> np.ndarray:
-    """Return g1, g2, T [arcsec^2] in the sky frame [n, 3]; NaN where the moments failed."""
-    bad = (shapes["flag"] != 0) | ~(shapes["g1"] ** 2 + shapes["g2"] ** 2 < 1)
-    g1, g2, sigma = (np.where(bad, fallback, shapes[name]) for name, fallback in (("g1", 0), ("g2", 0), ("sigma", 1)))
+def _measure(image: np.ndarray, weight: np.ndarray | None, n_threads: int) -> np.ndarray:
+    """Return g1, g2, sigma, x, y, flux of the adaptive moments [n, 6] in pixels; NaN where they failed."""
+    rows = adaptive_moments(image, weight, n_threads=n_threads)
+    model = np.stack([rows[name] for name in ("g1", "g2", "sigma", "x", "y", "flux")], axis=1)
+    model[(rows["flag"] != 0) | ~(rows["g1"] ** 2 + rows["g2"] ** 2 < 1)] = np.nan
+    return model
+
+
+def _fill(image: np.ndarray, weight: np.ndarray, model: np.ndarray, n_threads: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return stamps without holes, and the moments of these.
+
+    The moments of the usable pixels alone, with which it begins, lack the light of the holes.
+    """
+    for _ in range(_N_FILLING):
+        _noise.fill(image, weight, model, n_threads=n_threads)
+        again = _measure(image, None, n_threads)
+        model = np.where(np.isnan(again) | np.isnan(model), model, again)
+    _noise.fill(image, weight, model, n_threads=n_threads)
+    return image, model
+
+
+def _to_sky(model: np.ndarray, jacobian: np.ndarray) -> np.ndarray:
+    """Return g1, g2, T [arcsec^2] in the sky frame [n, 3]; NaN where there are no moments."""
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-        sky = np.stack(to_sky(g1, g2, sigma, jacobian), axis=1)
-    sky[bad | ~np.isfinite(sky).all(axis=1)] = np.nan
+        sky = np.stack(to_sky(model[:, 0], model[:, 1], model[:, 2], jacobian), axis=1)
+    sky[~np.isfinite(sky).all(axis=1)] = np.nan
     return sky

@@ -122,24 +122,35 @@ def level(image, weight, model):
     return sigma, mapped, True, abs(sigma / mapped - 1.0) <= 0.2
 
 
+def fill(image, weight, model):
+    """One stamp whose holes have the profile of the rest."""
+    good = weight > 0
+    if not (good.any() and np.isfinite(model).all()):
+        return np.where(good, image, 0.0)
+    g1, g2, variance = model[0], model[1], model[2] * model[2]
+    g_squared = g1 * g1 + g2 * g2
+    scale = 1.0 / (1.0 - g_squared)
+    x, y = grid(image.shape, model)
+    squared = (1.0 + g_squared - 2.0 * g1) * scale * x * x + -4.0 * g2 * scale * x * y
+    squared = squared + (1.0 + g_squared + 2.0 * g1) * scale * y * y
+    light = model[5] / (2.0 * np.pi * variance) * exp(-0.5 / variance * squared)
+    radius = np.minimum(np.sqrt(np.maximum(squared, 0.0)), 127.0)
+    ring = radius.astype(int)[good]
+    count = np.bincount(ring, minlength=128)
+    some = count > 0
+    radii = np.bincount(ring, radius[good], minlength=128)[some] / count[some]
+    values = np.bincount(ring, (image - light)[good], minlength=128)[some] / count[some]
+    light = light + np.interp(radius, radii, values)
+    return np.where(good, image, np.minimum(light, np.max(image[good], initial=0.0)))
+
+
 def finish(image, weight, model, key, place, exposure, ccd, *, by_map):
     """One stamp made ready: image, weight, noise, sigma."""
     sigma, mapped, _, _ = level(image, weight, model)
     good = weight > 0
     hole = mapped if by_map else sigma
-    light = np.zeros(image.shape)
-    if np.isfinite(model).all():
-        g1, g2, variance = model[0], model[1], model[2] * model[2]
-        g_squared = g1 * g1 + g2 * g2
-        scale = 1.0 / (variance * (1.0 - g_squared))
-        xx, yy = (1.0 + g_squared - 2.0 * g1) * scale, (1.0 + g_squared + 2.0 * g1) * scale
-        xy = -2.0 * g2 * scale
-        x, y = grid(image.shape, model)
-        peak = model[5] / (2.0 * np.pi * variance)
-        light = peak * exp(-0.5 * (xx * x * x + 2.0 * xy * x * y + yy * y * y))
-        light = np.minimum(light, np.max(image[good], initial=0.0))
     size = image.shape[0]
-    filled = np.where(good, image, light + hole * normal(key, place, exposure, ccd, 0, size))
+    filled = np.where(good, image, image + hole * normal(key, place, exposure, ccd, 0, size))
     if by_map:
         rms = np.where(good, 1.0 / np.sqrt(np.where(good, weight, 1.0)), hole)
         ready = weight
