@@ -7,7 +7,7 @@ depend neither on the number of threads nor on what else is in the batch.
 """
 
 from cython.parallel cimport prange, threadid
-from libc.math cimport fabs, isfinite
+from libc.math cimport isfinite
 from libc.stdint cimport uintptr_t
 
 import numpy as np
@@ -28,6 +28,8 @@ cdef extern from "metacal.h" nogil:
         metacal_tables fill_tables
         metacal_images images
     metacal_functions metacal_select(int isa, int single) noexcept
+    bint stamp_finite(const double *stamp, Py_ssize_t n) noexcept
+    bint stamp_usable(const double *psf, const double *jacobian, Py_ssize_t n) noexcept
 
 cdef extern from "psf_band.h" nogil:
     cdef struct psf_band:
@@ -187,9 +189,9 @@ def images(const double[:, :, ::1] image, const double[:, :, ::1] psf, const dou
         for i in prange(n, num_threads=n_threads, schedule="static"):
             thread = threadid()
             if (
-                _usable(&psf[i, 0, 0], &jacobian[i, 0], side)
-                and _finite(&image[i, 0, 0], side)
-                and (not with_noise or _finite(&noises[i, 0, 0], side))
+                stamp_usable(&psf[i, 0, 0], &jacobian[i, 0], side)
+                and stamp_finite(&image[i, 0, 0], side)
+                and (not with_noise or stamp_finite(&noises[i, 0, 0], side))
                 and sigma[i] > 0 and isfinite(sigma[i]) and max_k[i] > 0
             ):
                 use.images(&image[i, 0, 0], &psf[i, 0, 0], &noises[i, 0, 0] if with_noise else NULL, &jacobian[i, 0],
@@ -206,37 +208,10 @@ cdef void _band_one(psf_band_find find, const double *psf, const double *jacobia
                     void *tables, void *scratch, double *max_k, double *sigma) noexcept nogil:
     """Find one PSF's band, if it is usable."""
     cdef psf_band found
-    if _usable(psf, jacobian, side):
+    if stamp_usable(psf, jacobian, side):
         find(psf, jacobian, side, rule, tables, scratch, &found)
         max_k[0] = found.max_k
         sigma[0] = found.sigma
-
-
-cdef bint _finite(const double *stamp, Py_ssize_t side) noexcept nogil:
-    """Tell whether all pixels are finite and not so large that sums overflow."""
-    cdef Py_ssize_t i
-    cdef double largest = 0
-    for i in range(side * side):
-        # False for NaN: then `largest` becomes NaN and stays so.
-        largest = fabs(stamp[i]) if not fabs(stamp[i]) <= largest else largest
-        if not largest < 1e100:
-            return False
-    return True
-
-
-cdef bint _usable(const double *psf, const double *jacobian, Py_ssize_t side) noexcept nogil:
-    """Tell whether a PSF has a positive sum and a Jacobian an area."""
-    cdef Py_ssize_t i
-    cdef double flux = 0, total = 0
-    cdef double area = fabs(jacobian[0] * jacobian[3] - jacobian[1] * jacobian[2])
-    cdef double square = jacobian[0]**2 + jacobian[1]**2 + jacobian[2]**2 + jacobian[3]**2
-    if not _finite(psf, side):
-        return False
-    for i in range(side * side):
-        flux += psf[i]
-        total += fabs(psf[i])
-    # A Jacobian that squeezes one direction by 1e4 is no sky.
-    return flux > 1e-6 * total and flux > 0 and isfinite(square) and area > 1e-4 * square and area > 1e-200
 
 
 def _isa_number(isa):

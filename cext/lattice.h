@@ -24,14 +24,9 @@ typedef REAL_MASK vmask __attribute__((vector_size(SIMD_BYTES)));
 #define BLOCK_ROWS 6
 #if SIMD_BYTES == 64
 #define BLOCK_VECTORS 4
-#define PANEL_VECTORS 2
 #else
 #define BLOCK_VECTORS 2
-#define PANEL_VECTORS 1
 #endif
-
-/* Rows of alpha are stored in panels of this many numbers. */
-#define PANEL (PANEL_VECTORS * LANES)
 
 #define UNROLL _Pragma("GCC unroll 16")
 
@@ -120,7 +115,7 @@ struct lattice_tables {
 static inline ptrdiff_t lattice_tables_size(ptrdiff_t n, ptrdiff_t period)
 {
     const ptrdiff_t h = n / 2 + 1, n_frequency = period / 2 + 1;
-    return 2 * round_up(n_frequency, BLOCK_ROWS) * round_up(h, LANES) + 2 * h * round_up(n_frequency, PANEL);
+    return 2 * round_up(n_frequency, BLOCK_ROWS) * round_up(h, LANES) + 2 * h * round_up(n_frequency, LANES);
 }
 
 /* Where the tables are in `space`, which holds lattice_tables_size numbers and is aligned to SIMD_BYTES. */
@@ -133,7 +128,7 @@ static inline struct lattice_tables lattice_tables_view(ptrdiff_t n, ptrdiff_t p
     t.h_padded = round_up(t.h, LANES);
     t.period = period;
     t.n_frequency = period / 2 + 1;
-    t.n_frequency_padded = round_up(t.n_frequency, PANEL);
+    t.n_frequency_padded = round_up(t.n_frequency, LANES);
     const ptrdiff_t rows = round_up(t.n_frequency, BLOCK_ROWS);
     t.cos_y = space;
     t.sin_y = t.cos_y + rows * t.h_padded;
@@ -215,44 +210,34 @@ static inline void turn_row(const REAL *restrict re, const REAL *restrict im, co
     }
 }
 
-/* Finish the transforms of n_stamp stamps in one row beta, for one panel of alpha.
+/* Finish the transforms of n_stamp stamps in one row beta, for one vector of alpha.
  *
  * sum[k] gets the four sums over x of stamp k: even times cosine (real, imaginary), odd times sine (real, imaginary).
  * The transform at +alpha is (e_re + o_im, e_im - o_re), at -alpha (e_re - o_im, e_im + o_re). */
-static inline __attribute__((always_inline)) void transform_panel(
+static inline __attribute__((always_inline)) void transform_vector(
     const REAL *restrict row, ptrdiff_t h, ptrdiff_t h_padded, const REAL *restrict cos_x, const REAL *restrict sin_x,
-    ptrdiff_t table_row, const int n_stamp, vreal (*sum)[4][PANEL_VECTORS])
+    ptrdiff_t table_row, const int n_stamp, vreal (*sum)[4])
 {
     UNROLL
     for (int k = 0; k < n_stamp; k++)
         UNROLL
         for (int q = 0; q < 4; q++)
-            UNROLL
-            for (int v = 0; v < PANEL_VECTORS; v++)
-                sum[k][q][v] = all(0);
+            sum[k][q] = all(0);
     for (ptrdiff_t x = 0; x < h; x++) {
-        vreal c[PANEL_VECTORS], s[PANEL_VECTORS];
-        UNROLL
-        for (int v = 0; v < PANEL_VECTORS; v++) {
-            c[v] = load(cos_x + x * table_row + v * LANES);
-            s[v] = load(sin_x + x * table_row + v * LANES);
-        }
+        const vreal c = load(cos_x + x * table_row), s = load(sin_x + x * table_row);
         UNROLL
         for (int k = 0; k < n_stamp; k++)
             UNROLL
-            for (int q = 0; q < 4; q++) {
-                const vreal factor = all(row[(4 * k + q) * h_padded + x]);
-                UNROLL
-                for (int v = 0; v < PANEL_VECTORS; v++)
-                    sum[k][q][v] += factor * (q < 2 ? c[v] : s[v]);
-            }
+            for (int q = 0; q < 4; q++)
+                sum[k][q] += all(row[(4 * k + q) * h_padded + x]) * (q < 2 ? c : s);
     }
 }
 
-/* Rows of cosines and sines of `phase` times row times column: out[row][cosine, sine][column], `width` columns
- * (a multiple of LANES).  By rotation in double precision; the error grows with the row, to some 1e-14. */
-static inline void phase_rows(double phase, ptrdiff_t n_row, ptrdiff_t width, double *restrict scratch,
-                              REAL *restrict out)
+/* Rows of `amplitude` times cosines and sines of `phase` times row times column: out[row][cosine, sine][column],
+ * `width` columns (a multiple of LANES).  By rotation in double precision; the error grows with the row, to some
+ * 1e-14. */
+static inline void phase_rows(double phase, double amplitude, ptrdiff_t n_row, ptrdiff_t width,
+                              double *restrict scratch, REAL *restrict out)
 {
     double *restrict c1 = scratch, *restrict s1 = c1 + width, *restrict c = s1 + width, *restrict s = c + width;
     const double dc = cos(phase), ds = sin(phase);
@@ -264,19 +249,17 @@ static inline void phase_rows(double phase, ptrdiff_t n_row, ptrdiff_t width, do
         s1[m] = s1[m - 1] * dc + c1[m - 1] * ds;
     }
     for (ptrdiff_t m = 0; m < width; m++) {
-        c[m] = 1.0;
+        c[m] = amplitude;
         s[m] = 0.0;
     }
     for (ptrdiff_t row = 0; row < n_row; row++) {
-        REAL *restrict to = out + row * 2 * width;
+        REAL *restrict cosine = out + row * 2 * width, *restrict sine = cosine + width;
         for (ptrdiff_t m = 0; m < width; m++) {
-            to[m] = (REAL)c[m];
-            to[width + m] = (REAL)s[m];
-        }
-        for (ptrdiff_t m = 0; m < width; m++) {
-            const double old = c[m];
-            c[m] = old * c1[m] - s[m] * s1[m];
-            s[m] = s[m] * c1[m] + old * s1[m];
+            const double old_c = c[m], old_s = s[m];
+            cosine[m] = (REAL)old_c;
+            sine[m] = (REAL)old_s;
+            c[m] = old_c * c1[m] - old_s * s1[m];
+            s[m] = old_s * c1[m] + old_c * s1[m];
         }
     }
 }

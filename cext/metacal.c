@@ -1,5 +1,7 @@
 #include "metacal.h"
 
+#include <math.h>
+
 #include "isa.h"
 
 #define FUNCTIONS(real, isa)                                                                                 \
@@ -16,4 +18,29 @@ struct metacal_functions metacal_select(int isa, int single)
 #endif
     };
     return table[isa][single];
+}
+
+int stamp_finite(const double *stamp, ptrdiff_t n)
+{
+    int bad = 0;
+
+    for (ptrdiff_t i = 0; i < n * n; i++)
+        bad |= !(fabs(stamp[i]) < 1e100);
+    return !bad;
+}
+
+int stamp_usable(const double *psf, const double *jacobian, ptrdiff_t n)
+{
+    const double area = fabs(jacobian[0] * jacobian[3] - jacobian[1] * jacobian[2]);
+    const double square = jacobian[0] * jacobian[0] + jacobian[1] * jacobian[1] + jacobian[2] * jacobian[2] +
+                          jacobian[3] * jacobian[3];
+    double flux = 0.0, total = 0.0;
+
+    if (!stamp_finite(psf, n) || !(area > 1e-4 * square) || !isfinite(square) || !(area > 1e-200))
+        return 0;
+    for (ptrdiff_t i = 0; i < n * n; i++) {
+        flux += psf[i];
+        total += fabs(psf[i]);
+    }
+    return flux > 0.0 && flux > 1e-6 * total;
 }

@@ -39,6 +39,13 @@ struct metacal_functions {
 /* The functions of an instruction set (isa_find's number), in single precision or in double. */
 struct metacal_functions metacal_select(int isa, int single);
 
+/* Whether all pixels are finite, and so small that no sum overflows. */
+int stamp_finite(const double *stamp, ptrdiff_t n);
+
+/* Whether a PSF is finite and has a positive sum, and its Jacobian an area: one that squeezes a direction by 1e4 is no
+ * sky. */
+int stamp_usable(const double *psf, const double *jacobian, ptrdiff_t n);
+
 #define METACAL_DECLARE(isa, real)                                                                     \
     size_t metacal_tables_size_##real##_##isa(ptrdiff_t n, ptrdiff_t period);                           \
     size_t metacal_scratch_size_##real##_##isa(ptrdiff_t n, ptrdiff_t period);                          \

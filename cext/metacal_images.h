@@ -30,7 +30,7 @@ struct workspace {
     REAL *half_im;
     REAL *turned;         /* [stamp][4][h_padded] */
     REAL *slope_phase;    /* [beta][cos, sin][h_padded] */
-    REAL *panels;         /* [stamp][panel][beta][4][PANEL] */
+    REAL *panels;         /* [stamp][panel][beta][4][LANES] */
     REAL *beta_phase;     /* [beta][cos, sin][h_padded] */
     REAL *alpha_phase;    /* [y][cos, sin][alpha] */
     REAL *column_phase;   /* [alpha][cos, sin][h_padded] */
@@ -55,8 +55,8 @@ static size_t take(char **space, ptrdiff_t count, size_t size)
 static size_t lay_out(ptrdiff_t n, ptrdiff_t period, char *space, struct workspace *w)
 {
     const ptrdiff_t h = n / 2 + 1, h_padded = round_up(h, LANES), h_rows = round_up(h, INVERSE_ROWS);
-    const ptrdiff_t beta = round_up(period / 2 + 1, BLOCK_ROWS), alpha = round_up(period / 2 + 1, PANEL);
-    const ptrdiff_t width = h_padded > alpha ? h_padded : alpha;
+    const ptrdiff_t beta = round_up(period / 2 + 1, BLOCK_ROWS), alpha = round_up(period / 2 + 1, LANES);
+    const ptrdiff_t width = h_padded + INVERSE_ROWS > alpha ? h_padded + INVERSE_ROWS : alpha;
     const ptrdiff_t rows = round_up(n, BLOCK_ROWS);
     size_t total = 0;
 
@@ -80,7 +80,7 @@ static size_t lay_out(ptrdiff_t n, ptrdiff_t period, char *space, struct workspa
     ARRAY(half_odd, 2 * rows * h_padded);
     ARRAY(gauss, 4 * alpha);
     ARRAY(phase, PHASE_SCRATCH(width));
-    ARRAY(reach, alpha / PANEL + 1);
+    ARRAY(reach, alpha / LANES + 1);
 #undef ARRAY
     return total;
 }
@@ -164,7 +164,7 @@ static struct shear_map map_of_shear(const double *jacobian, double g1, double g
 /* For each panel of alpha, how many rows beta it has to be computed in; returns the number of panels. */
 static ptrdiff_t reach_of_panels(const struct shear_map *map, double max_k, ptrdiff_t period, ptrdiff_t *reach)
 {
-    const ptrdiff_t most = (period / 2 + 1 + PANEL - 1) / PANEL;
+    const ptrdiff_t most = (period / 2 + 1 + LANES - 1) / LANES;
     ptrdiff_t n_panel = 0;
 
     for (ptrdiff_t j = map->n_beta - 1; j >= 0; j--) {
@@ -173,7 +173,7 @@ static ptrdiff_t reach_of_panels(const struct shear_map *map, double max_k, ptrd
         last = fmin(last + 1e-6, (double)(period / 2)); /* no point on the rim is lost to rounding */
         if (last < 0)
             continue;
-        ptrdiff_t needed = (ptrdiff_t)last / PANEL + 1;
+        ptrdiff_t needed = (ptrdiff_t)last / LANES + 1;
         needed = needed < most ? needed : most;
         for (; n_panel < needed; n_panel++)
             reach[n_panel] = j + 1;
@@ -238,16 +238,16 @@ static inline __attribute__((always_inline)) void shear_forward(
     const struct lattice_tables *t, const struct shear_map *map, double max_k, double flux, ptrdiff_t n_panel,
     struct workspace *w, const int n_stamp)
 {
-    const ptrdiff_t width = MOST_STAMPS * 2 * t->h_padded, n_alpha = n_panel * PANEL;
-    const ptrdiff_t panel_size = 4 * PANEL * t->n_frequency;
+    const ptrdiff_t width = MOST_STAMPS * 2 * t->h_padded, n_alpha = n_panel * LANES;
+    const ptrdiff_t panel_size = 4 * LANES * t->n_frequency;
     const double slope = map->c / map->a;
     const REAL accuracy = (REAL)(METACAL_ACCURACY * flux), max_source = (REAL)(max_k * max_k);
-    const ptrdiff_t most_panels = t->n_frequency_padded / PANEL;
+    const ptrdiff_t most_panels = t->n_frequency_padded / LANES;
     vreal lane;
 
     for (int i = 0; i < (int)LANES; i++)
         lane[i] = (REAL)i;
-    phase_rows(slope * 2.0 * 3.14159265358979323846 / (double)t->period, map->n_beta, t->h_padded, w->phase,
+    phase_rows(slope * 2.0 * 3.14159265358979323846 / (double)t->period, 1.0, map->n_beta, t->h_padded, w->phase,
                w->slope_phase);
     start_gauss(map, n_alpha, w->gauss);
     for (ptrdiff_t j = 0; j < map->n_beta; j++) {
@@ -257,38 +257,31 @@ static inline __attribute__((always_inline)) void shear_forward(
         turn_row(w->half_re + j * width, w->half_im + j * width, w->slope_phase + j * 2 * t->h_padded, t->h_padded,
                  n_stamp, w->turned);
         for (ptrdiff_t p = 0; p < n_panel && j < w->reach[p]; p++) {
-            vreal sum[MOST_STAMPS][4][PANEL_VECTORS];
-            const ptrdiff_t at = p * PANEL;
+            const ptrdiff_t at = p * LANES;
+            const vreal i = lane + (REAL)at, square = i * i * s1 + s3, cross = i * s2;
+            vreal sum[MOST_STAMPS][4], plus_re, plus_im, minus_re, minus_im;
 
-            transform_panel(w->turned, t->h, t->h_padded, t->cos_x + at, t->sin_x + at, t->n_frequency_padded,
-                            n_stamp, sum);
+            transform_vector(w->turned, t->h, t->h_padded, t->cos_x + at, t->sin_x + at, t->n_frequency_padded,
+                             n_stamp, sum);
+            const vreal er = sum[PSF][0], ei = sum[PSF][1], dr = sum[PSF][2], di = sum[PSF][3];
+            deconvolve(er + di, ei - dr, load_doubles(w->gauss + n_alpha + at), square + cross, accuracy, (REAL)flux,
+                       max_source, &plus_re, &plus_im);
+            deconvolve(er - di, ei + dr, load_doubles(w->gauss + 3 * n_alpha + at), square - cross, accuracy,
+                       (REAL)flux, max_source, &minus_re, &minus_im);
             UNROLL
-            for (int v = 0; v < PANEL_VECTORS; v++) {
-                const ptrdiff_t here = at + v * LANES;
-                const vreal i = lane + (REAL)here;
-                const vreal square = i * i * s1 + s3, cross = i * s2;
-                const vreal er = sum[PSF][0][v], ei = sum[PSF][1][v], dr = sum[PSF][2][v], di = sum[PSF][3][v];
-                vreal plus_re, plus_im, minus_re, minus_im;
+            for (int k = GALAXY; k < n_stamp; k++) {
+                const vreal fr = sum[k][0] + sum[k][3], fi = sum[k][1] - sum[k][2];
+                const vreal br = sum[k][0] - sum[k][3], bi = sum[k][1] + sum[k][2];
+                const vreal ar = fr * plus_re - fi * plus_im, ai = fr * plus_im + fi * plus_re;
+                const vreal cr = br * minus_re - bi * minus_im, ci = br * minus_im + bi * minus_re;
+                REAL *to = w->panels + ((k - GALAXY) * most_panels + p) * panel_size + j * 4 * LANES;
 
-                deconvolve(er + di, ei - dr, load_doubles(w->gauss + n_alpha + here), square + cross, accuracy,
-                           (REAL)flux, max_source, &plus_re, &plus_im);
-                deconvolve(er - di, ei + dr, load_doubles(w->gauss + 3 * n_alpha + here), square - cross, accuracy,
-                           (REAL)flux, max_source, &minus_re, &minus_im);
-                UNROLL
-                for (int k = GALAXY; k < n_stamp; k++) {
-                    const vreal fr = sum[k][0][v] + sum[k][3][v], fi = sum[k][1][v] - sum[k][2][v];
-                    const vreal br = sum[k][0][v] - sum[k][3][v], bi = sum[k][1][v] + sum[k][2][v];
-                    const vreal ar = fr * plus_re - fi * plus_im, ai = fr * plus_im + fi * plus_re;
-                    const vreal cr = br * minus_re - bi * minus_im, ci = br * minus_im + bi * minus_re;
-                    REAL *to = w->panels + ((k - GALAXY) * most_panels + p) * panel_size + j * 4 * PANEL + v * LANES;
-
-                    /* X(alpha, beta) +- X(alpha, -beta), the latter being the conjugate of X(-alpha, beta);
-                     * beta = 0 is there once */
-                    store(to, j ? ar + cr : ar);
-                    store(to + PANEL, j ? ai - ci : ai);
-                    store(to + 2 * PANEL, j ? ar - cr : all(0));
-                    store(to + 3 * PANEL, j ? ai + ci : all(0));
-                }
+                /* X(alpha, beta) +- X(alpha, -beta), the latter being the conjugate of X(-alpha, beta); beta = 0 is
+                 * there once */
+                store(to, j ? ar + cr : ar);
+                store(to + LANES, j ? ai - ci : ai);
+                store(to + 2 * LANES, j ? ar - cr : all(0));
+                store(to + 3 * LANES, j ? ai + ci : all(0));
             }
         }
         advance_gauss(exp(-map->target[2] * ((double)j + 0.5)), n_alpha, w->gauss);
@@ -301,27 +294,22 @@ static inline void inverse_panel(const struct lattice_tables *t, const struct wo
                                  ptrdiff_t n_beta, ptrdiff_t y, ptrdiff_t at, REAL *rows_re, REAL *rows_im)
 {
     const ptrdiff_t width = t->h_padded + INVERSE_ROWS, c = t->n / 2, alpha = t->n_frequency_padded;
-    vreal sum[INVERSE_ROWS][4][PANEL_VECTORS];
+    vreal sum[INVERSE_ROWS][4];
 
     UNROLL
     for (int r = 0; r < INVERSE_ROWS; r++)
         UNROLL
         for (int q = 0; q < 4; q++)
-            UNROLL
-            for (int v = 0; v < PANEL_VECTORS; v++)
-                sum[r][q][v] = all(0);
+            sum[r][q] = all(0);
     for (ptrdiff_t j = 0; j < n_beta; j++) {
         const REAL *cosine = w->beta_phase + j * 2 * width + y, *sine = cosine + width;
-        const REAL *from = panel + j * 4 * PANEL;
         UNROLL
-        for (int q = 0; q < 4; q++)
+        for (int q = 0; q < 4; q++) {
+            const vreal x = load(panel + (j * 4 + q) * LANES);
             UNROLL
-            for (int v = 0; v < PANEL_VECTORS; v++) {
-                const vreal x = load(from + q * PANEL + v * LANES);
-                UNROLL
-                for (int r = 0; r < INVERSE_ROWS; r++)
-                    sum[r][q][v] += all(q < 2 ? cosine[r] : sine[r]) * x;
-            }
+            for (int r = 0; r < INVERSE_ROWS; r++)
+                sum[r][q] += all(q < 2 ? cosine[r] : sine[r]) * x;
+        }
     }
     UNROLL
     for (int r = 0; r < INVERSE_ROWS; r++) {
@@ -329,16 +317,13 @@ static inline void inverse_panel(const struct lattice_tables *t, const struct wo
             break;
         const REAL *phase = w->alpha_phase + (y + r) * 2 * alpha + at;
         const ptrdiff_t up = (c + y + r) * alpha + at, down = (c - y - r) * alpha + at;
-        UNROLL
-        for (int v = 0; v < PANEL_VECTORS; v++) {
-            const vreal cosine = load(phase + v * LANES), sine = load(phase + alpha + v * LANES);
-            const vreal ur = sum[r][0][v] - sum[r][3][v], ui = sum[r][1][v] + sum[r][2][v];
-            const vreal dr = sum[r][0][v] + sum[r][3][v], di = sum[r][1][v] - sum[r][2][v];
-            store(rows_re + down + v * LANES, dr * cosine + di * sine);
-            store(rows_im + down + v * LANES, di * cosine - dr * sine);
-            store(rows_re + up + v * LANES, ur * cosine - ui * sine);
-            store(rows_im + up + v * LANES, ui * cosine + ur * sine);
-        }
+        const vreal cosine = load(phase), sine = load(phase + alpha);
+        const vreal ur = sum[r][0] - sum[r][3], ui = sum[r][1] + sum[r][2];
+        const vreal dr = sum[r][0] + sum[r][3], di = sum[r][1] - sum[r][2];
+        store(rows_re + down, dr * cosine + di * sine);
+        store(rows_im + down, di * cosine - dr * sine);
+        store(rows_re + up, ur * cosine - ui * sine);
+        store(rows_im + up, ui * cosine + ur * sine);
     }
 }
 
@@ -347,23 +332,22 @@ static void shear_inverse(const struct lattice_tables *t, const struct shear_map
                           struct workspace *w, int n_image)
 {
     const double dq = 2.0 * 3.14159265358979323846 / (double)t->period;
-    const ptrdiff_t alpha = t->n_frequency_padded, n_alpha = n_panel * PANEL, most_panels = alpha / PANEL;
-    const ptrdiff_t panel_size = 4 * PANEL * t->n_frequency, rows = round_up(t->n, BLOCK_ROWS);
+    const ptrdiff_t alpha = t->n_frequency_padded, n_alpha = n_panel * LANES, most_panels = alpha / LANES;
+    const ptrdiff_t panel_size = 4 * LANES * t->n_frequency, rows = round_up(t->n, BLOCK_ROWS);
     const double weight = 2.0 / ((double)t->period * (double)t->period);
     const ptrdiff_t depth = n_alpha < t->n_frequency ? n_alpha : t->n_frequency;
 
-    phase_rows(dq / map->a, map->n_beta, t->h_padded + INVERSE_ROWS, w->phase, w->beta_phase);
-    phase_rows(dq * map->b, t->h, alpha, w->phase, w->alpha_phase);
-    phase_rows(dq * map->a, n_alpha, t->h_padded, w->phase, w->column_phase);
+    phase_rows(dq / map->a, 1.0, map->n_beta, t->h_padded + INVERSE_ROWS, w->phase, w->beta_phase);
+    phase_rows(dq * map->b, 1.0, t->h, alpha, w->phase, w->alpha_phase);
+    phase_rows(dq * map->a, weight, n_alpha, t->h_padded, w->phase, w->column_phase);
     /* Every alpha but 0 stands for its negative, too. */
-    for (ptrdiff_t i = 0; i < n_alpha; i++)
-        for (ptrdiff_t x = 0; x < 2 * t->h_padded; x++)
-            w->column_phase[i * 2 * t->h_padded + x] *= (REAL)(i ? weight : 0.5 * weight);
+    for (ptrdiff_t x = 0; x < 2 * t->h_padded; x++)
+        w->column_phase[x] *= (REAL)0.5;
     for (int k = 0; k < n_image; k++) {
         REAL *re = w->rows_re + k * rows * alpha, *im = w->rows_im + k * rows * alpha;
         for (ptrdiff_t p = 0; p < n_panel; p++)
             for (ptrdiff_t y = 0; y < t->h; y += INVERSE_ROWS)
-                inverse_panel(t, w, w->panels + (k * most_panels + p) * panel_size, w->reach[p], y, p * PANEL, re,
+                inverse_panel(t, w, w->panels + (k * most_panels + p) * panel_size, w->reach[p], y, p * LANES, re,
                               im);
         matrix_product(re, alpha, w->column_phase, 2 * t->h_padded, t->n, depth, t->h_padded,
                        w->half_even + k * rows * t->h_padded, t->h_padded);

@@ -38,7 +38,7 @@ struct workspace {
 static size_t lay_out(ptrdiff_t n, char *space, struct workspace *w)
 {
     const ptrdiff_t period = psf_band_period(n), h = n / 2 + 1, h_padded = round_up(h, LANES);
-    const ptrdiff_t beta = round_up(period / 2 + 1, BLOCK_ROWS), alpha = round_up(period / 2 + 1, PANEL);
+    const ptrdiff_t beta = round_up(period / 2 + 1, BLOCK_ROWS), alpha = round_up(period / 2 + 1, LANES);
     size_t total = 0;
 
 #define ARRAY(name, count)                                                     \
@@ -52,7 +52,7 @@ static size_t lay_out(ptrdiff_t n, char *space, struct workspace *w)
     ARRAY(half_im, beta * 2 * h_padded);
     ARRAY(turned, 4 * h_padded);
     ARRAY(phase, 2 * h_padded);
-    ARRAY(plane, (period / 2 + 6) * round_up(period + 7, LANES));
+    ARRAY(plane, (period / 2 + 6) * round_up(period + 7 + LANES, LANES));
     ARRAY(above, period / 2 + 1);
     ARRAY(sums, 4 * alpha);
 #undef ARRAY
@@ -101,9 +101,9 @@ static inline double *plane_row(const struct plane *plane, ptrdiff_t j)
 static struct plane transform(const double *psf, ptrdiff_t n, double flux, const struct lattice_tables *t,
                               struct workspace *w)
 {
-    const ptrdiff_t width = 2 * t->h_padded, half = t->n_frequency - 1;
+    const ptrdiff_t width = 2 * t->h_padded, half = t->n_frequency - 1, stride = t->n_frequency_padded;
     const double scale = 1.0 / flux;
-    struct plane plane = {half, round_up(2 * half + 7, LANES), w->plane};
+    struct plane plane = {half, round_up(2 * half + 7 + LANES, LANES), w->plane};
 
     memset(plane.value, 0, (size_t)((half + 6) * plane.stride) * sizeof(double));
     memset(w->above, 0, (size_t)(half + 1) * sizeof(double));
@@ -116,36 +116,33 @@ static struct plane transform(const double *psf, ptrdiff_t n, double flux, const
     matrix_product(t->sin_y, t->h_padded, w->folded + t->h * width, width, t->n_frequency, t->h, width, w->half_im,
                    width);
     for (ptrdiff_t j = 0; j <= half; j++) {
-        double *row = plane_row(&plane, j);
-        double largest = 0.0;
+        double *restrict row = plane_row(&plane, j);
+        double *restrict above = w->above, *restrict minus_row = w->sums, *restrict power_row = w->sums + stride;
+        double largest = above[j];
 
         turn_row(w->half_re + j * width, w->half_im + j * width, w->phase, t->h_padded, 1, w->turned);
-        for (ptrdiff_t at = 0; at <= half; at += PANEL) {
-            vreal sum[1][4][PANEL_VECTORS];
+        for (ptrdiff_t at = 0; at <= half; at += LANES) {
+            vreal sum[1][4];
 
-            transform_panel(w->turned, t->h, t->h_padded, t->cos_x + at, t->sin_x + at, t->n_frequency_padded, 1, sum);
-            for (int v = 0; v < PANEL_VECTORS; v++) {
-                const vreal er = sum[0][0][v], ei = sum[0][1][v], dr = sum[0][2][v], di = sum[0][3][v];
-                const vreal plus = (er + di) * scale, minus = (er - di) * scale;
-                const vreal plus_im = (ei - dr) * scale, minus_im = (ei + dr) * scale;
-                const vreal plus_power = plus * plus + plus_im * plus_im;
-                const vreal minus_power = minus * minus + minus_im * minus_im;
-                for (int l = 0; l < (int)LANES; l++) {
-                    const ptrdiff_t i = at + v * LANES + l;
-                    const double power = plus_power[l] > minus_power[l] ? plus_power[l] : minus_power[l];
-                    if (i > half)
-                        break;
-                    row[i] = plus[l];
-                    row[-i] = minus[l];
-                    if (i <= j)
-                        largest = power > largest ? power : largest;
-                    else if (power > w->above[i])
-                        w->above[i] = power;
-                }
-            }
+            transform_vector(w->turned, t->h, t->h_padded, t->cos_x + at, t->sin_x + at, t->n_frequency_padded, 1, sum);
+            const vreal er = sum[0][0], ei = sum[0][1], dr = sum[0][2], di = sum[0][3];
+            const vreal plus = (er + di) * scale, minus = (er - di) * scale;
+            const vreal plus_im = (ei - dr) * scale, minus_im = (ei + dr) * scale;
+            const vreal plus_power = plus * plus + plus_im * plus_im;
+            const vreal minus_power = minus * minus + minus_im * minus_im;
+            vdouble_store(row + at, plus);
+            store(minus_row + at, minus);
+            store(power_row + at, choose(plus_power > minus_power, plus_power, minus_power));
         }
-        if (largest > w->above[j])
-            w->above[j] = largest;
+        for (ptrdiff_t i = half + 1; i < half + 4; i++)
+            row[i] = 0.0;
+        for (ptrdiff_t i = 1; i <= half; i++)
+            row[-i] = minus_row[i];
+        for (ptrdiff_t i = 0; i <= j; i++)
+            largest = power_row[i] > largest ? power_row[i] : largest;
+        above[j] = largest;
+        for (ptrdiff_t i = j + 1; i <= half; i++)
+            above[i] = power_row[i] > above[i] ? power_row[i] : above[i];
     }
     /* The transform of a real image: the other half plane, as far as the interpolation looks. */
     for (ptrdiff_t j = 1; j <= 2; j++) {

@@ -96,3 +96,20 @@ class VignetStacks:
             exposure=self.exposure[rows],
             ccd=self.ccd[rows],
         )
+
+    def part(self, begin: int, end: int) -> VignetStacks:
+        """Return objects begin to end - 1 as views."""
+        rows = slice(int(self.first[begin]), int(self.first[end]))
+        return VignetStacks(
+            number=self.number[begin:end],
+            place=self.place[begin:end],
+            first=self.first[begin : end + 1] - self.first[begin],
+            image=self.image[rows],
+            weight=self.weight[rows],
+            flag=self.flag[rows],
+            psf=self.psf[rows],
+            jacobian=self.jacobian[rows],
+            offset=self.offset[rows],
+            exposure=self.exposure[rows],
+            ccd=self.ccd[rows],
+        )

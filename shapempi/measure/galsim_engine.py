@@ -7,18 +7,17 @@ from collections.abc import Sequence
 import numpy as np
 
 from shapempi.catalog import SHEAR_TYPES
-from shapempi.flags import ObjectFlag
-from shapempi.measure.galsim_metacal import MetacalImages, metacal_images, shear_matrix, sheared_weight
-from shapempi.measure.gaussfit import FitParams, PixelList, Residuals, fit_gaussian, pixel_list
+from shapempi.measure.fit import FitFlag
+from shapempi.measure.galsim_metacal import MetacalImages, metacal_images
+from shapempi.measure.gaussfit import GaussianFit, Residuals, fit_by_scipy, pixel_list
+from shapempi.measure.joint_fit import starting_points
+from shapempi.measure.metacal import shear_matrix, sheared_weight
 from shapempi.measure.observation import Observations, prepare
 from shapempi.measure.shape_params import ShapeParams
-from shapempi.measure.shape_table import mean_over_epochs, new_table, record_epochs, record_fits, record_psf
+from shapempi.measure.shape_table import Fits, Measurement, new_table, record
 from shapempi.vignet import VignetStacks
 
-__all__ = ["GalsimEngine", "first_guess"]
-
-#: Size [arcsec^2] at which the fit starts where moments give none, and the smallest at which it starts.
-_DEFAULT_T, _SMALLEST_T = 0.2, 0.02
+__all__ = ["GalsimEngine", "as_fits"]
 
 
 class GalsimEngine:
@@ -28,90 +27,82 @@ class GalsimEngine:
         self, stacks: VignetStacks, params: ShapeParams, seed: Sequence[int], *, n_threads: int = 1
     ) -> np.ndarray:
         """Measure each object by itself; see `measure_shapes`."""
-        table = new_table(stacks.number)
         observations = prepare(stacks, params, seed, n_threads=n_threads)
+        n_epoch = len(observations.image)
+        made = [
+            metacal_images(
+                observations.image[e], observations.noise[e], observations.psf[e], observations.jacobian[e], params
+            )
+            for e in range(n_epoch)
+        ]
+        used = np.array([images is not None for images in made], dtype=bool)
+        start, guessed = starting_points(observations, used)
+        fits = []
         for i in range(len(stacks)):
-            self._measure_object(observations, i, params, table[i : i + 1])
+            epochs = [e for e in range(int(observations.first[i]), int(observations.first[i + 1])) if used[e]]
+            fits += self._fit_object(observations, epochs, made, start[i], params)
+        table = new_table(stacks.number)
+        measurement = Measurement(
+            used=used,
+            target_sigma=np.array([np.nan if images is None else images.sigma for images in made]),
+            psf_fits=as_fits([self._fit_psf(observations, e, params) for e in range(n_epoch)], (n_epoch,)),
+            fits=as_fits(fits, (len(stacks), len(SHEAR_TYPES))),
+            guessed=guessed,
+        )
+        record(table, observations, measurement)
         return table
 
-    def _measure_object(self, observations: Observations, i: int, params: ShapeParams, row: np.ndarray) -> None:
-        """Measure object i into a table of one row."""
-        used: list[int] = []
-        images: list[MetacalImages] = []
-        for epoch in range(int(observations.first[i]), int(observations.first[i + 1])):
-            made = metacal_images(
-                observations.image[epoch],
-                observations.noise[epoch],
-                observations.psf[epoch],
-                observations.jacobian[epoch],
-                params,
-            )
-            if made is not None:
-                used.append(epoch)
-                images.append(made)
-        record_epochs(row, observations, i, len(used))
-        if not used:
-            return
-        record_psf(row, observations, used, params)
-        pixels = {kind: _pixel_lists(observations, used, images, kind, params) for kind in SHEAR_TYPES}
-        start, guessed = first_guess(observations, used, pixels["noshear"], params)
-        if not guessed:
-            row["moments_failed"] = 1
-            row["flags"] |= ObjectFlag.MOMENTS_FAILED
-        fits = {}
+    def _fit_object(
+        self,
+        observations: Observations,
+        epochs: Sequence[int],
+        made: Sequence[MetacalImages | None],
+        start: np.ndarray,
+        params: ShapeParams,
+    ) -> list[GaussianFit]:
+        """Fit the images of each type in the epochs of one object."""
+        fits: list[GaussianFit] = []
         for kind in SHEAR_TYPES:
-            fits[kind] = fit_gaussian(pixels[kind], start, params)
-            if kind == "noshear" and fits[kind].flags == 0:
+            shear = shear_matrix(kind, params.step)
+            pixels = []
+            for e in epochs:
+                images = made[e]
+                assert images is not None
+                pixels.append(
+                    pixel_list(
+                        images.image[kind],
+                        sheared_weight(observations.weight[e]),
+                        observations.jacobian[e],
+                        observations.offset[e],
+                        sigma=images.sigma,
+                        shear=shear,
+                    )
+                )
+            if kind == "noshear":
+                start = np.array(start)
+                start[5] = Residuals(pixels, params).best_flux(start)
+            fits.append(fit_by_scipy(pixels, start, params))
+            if kind == "noshear" and fits[0].flags == 0:
                 # Started from one solution, the sheared fits differ by the shear alone.
-                start = fits[kind].parameters
-        sizes = [2.0 * epoch.sigma**2 for epoch in images]
-        record_fits(row, fits, mean_over_epochs(sizes, observations.total_weight[used]))
+                start = fits[0].parameters
+        return fits
+
+    def _fit_psf(self, observations: Observations, e: int, params: ShapeParams) -> GaussianFit:
+        """Fit a Gaussian to one PSF as it is."""
+        if np.isnan(observations.psf_moments[e]).any():
+            return GaussianFit.failed(FitFlag.RANGE)
+        # Any constant weight gives the same fit and, errors being scaled by the residuals, the same errors.
+        pixels = pixel_list(observations.psf[e], np.ones_like(observations.psf[e]), observations.jacobian[e])
+        start = np.array([0.0, 0.0, *observations.psf_moments[e], 1.0])
+        return fit_by_scipy([pixels], start, params, with_prior=False)
 
 
-def first_guess(
-    observations: Observations, used: Sequence[int], pixels: Sequence[PixelList], params: FitParams
-) -> tuple[np.ndarray, bool]:
-    """Return where the fit of `noshear` starts, and whether it comes from adaptive moments.
-
-    Parameters
-    ----------
-    observations : Observations
-        Epochs of many objects.
-    used : sequence of int
-        The object's epochs among them.
-    pixels : sequence of PixelList
-        Their metacalibration images of type `noshear`.
-    params : FitParams
-        Ranges of the parameters.
-
-    Returns
-    -------
-    start : ndarray of float64 [6]
-        Centre 0, shape 0, T the mean over epochs of the image's T less the PSF's, and the best flux for them.
-    guessed : bool
-        False if no epoch has moments; T is then a default.
-    """
-    sizes = observations.moments[used, 2] - observations.psf_moments[used, 2]
-    sizes = sizes[np.isfinite(sizes)]
-    T = max(float(np.mean(sizes)), _SMALLEST_T) if sizes.size else _DEFAULT_T
-    start = np.array([0.0, 0.0, 0.0, 0.0, T, 0.0])
-    start[5] = Residuals(pixels, params).best_flux(start)
-    return start, sizes.size > 0
-
-
-def _pixel_lists(
-    observations: Observations, used: Sequence[int], images: Sequence[MetacalImages], kind: str, params: ShapeParams
-) -> list[PixelList]:
-    """Return the pixels of one type in all epochs."""
-    shear = shear_matrix(kind, params.step)
-    return [
-        pixel_list(
-            made.image[kind],
-            sheared_weight(observations.weight[epoch]),
-            observations.jacobian[epoch],
-            observations.offset[epoch],
-            sigma=made.sigma,
-            shear=shear,
-        )
-        for epoch, made in zip(used, images, strict=True)
-    ]
+def as_fits(fits: Sequence[GaussianFit], shape: tuple[int, ...]) -> Fits:
+    """Return single fits as arrays of a shape."""
+    return Fits(
+        parameters=np.array([fit.parameters for fit in fits]).reshape(*shape, 6),
+        errors=np.array([fit.errors for fit in fits]).reshape(*shape, 6),
+        s2n=np.array([fit.s2n for fit in fits]).reshape(shape),
+        flags=np.array([fit.flags for fit in fits], dtype=np.int32).reshape(shape),
+        n_evaluation=np.array([fit.n_evaluation for fit in fits], dtype=np.int32).reshape(shape),
+    )

@@ -15,25 +15,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Literal
 
 import galsim
 import numpy as np
 from scipy import fft
 
 from shapempi.catalog import SHEAR_TYPES
-from shapempi.params import Params, key
+from shapempi.measure.metacal import MetacalParams, shear_matrix
 
-__all__ = [
-    "TARGETS",
-    "MetacalImages",
-    "MetacalParams",
-    "azimuthal_sigma",
-    "gauss_sigma",
-    "metacal_images",
-    "shear_matrix",
-    "sheared_weight",
-]
+__all__ = ["TARGETS", "MetacalImages", "azimuthal_sigma", "gauss_sigma", "metacal_images", "moments_sigma"]
 
 #: Relative value below which GalSim takes a Gaussian's transform as zero (its `kvalue_accuracy`).  At this cut the
 #: deconvolved noise ends; without it noisy images differ by 1e-3 of their peak.  GalSim's own drawing leaves it out
@@ -42,25 +32,6 @@ _KVALUE_ACCURACY = 1e-5
 
 #: Smallest period [pixel] of the Fourier transforms (GalSim's `minimum_fft_size`).
 _SMALLEST_PERIOD = 128
-
-#: Direction of the shear of each type, in units of the step.
-_DIRECTION: Mapping[str, tuple[int, int]] = MappingProxyType(
-    {"noshear": (0, 0), "1p": (1, 0), "1m": (-1, 0), "2p": (0, 1), "2m": (0, -1)}
-)
-
-
-class MetacalParams(Params):
-    """Metacalibration images."""
-
-    step: float = key(0.01, "Shear that is applied to the images, in each direction.", gt=0, le=0.1)
-    target_psf: Literal["gauss", "azgauss"] = key(
-        "gauss",
-        "How the round Gaussian target PSF is found: gauss from the smallest wavenumber at which the PSF's transform "
-        "falls below 0.01, azgauss from the azimuthal mean of the transform (less sensitive to noise in the PSF).",
-    )
-    target_sigma: float = key(
-        0.0, "Sigma of the target PSF before its dilation; 0 finds it from each epoch's PSF.", unit="arcsec", ge=0
-    )
 
 
 @dataclass(frozen=True)
@@ -77,18 +48,6 @@ class MetacalImages:
 
     image: Mapping[str, np.ndarray]
     sigma: float
-
-
-def shear_matrix(kind: str, step: float) -> np.ndarray:
-    """Return the matrix [2, 2] by which a type shears positions (u, v): symmetric, determinant 1."""
-    d1, d2 = _DIRECTION[kind]
-    g1, g2 = d1 * step, d2 * step
-    return np.array([[1.0 + g1, g2], [g2, 1.0 - g1]]) / np.sqrt(1.0 - g1**2 - g2**2)
-
-
-def sheared_weight(weight: np.ndarray) -> np.ndarray:
-    """Return the inverse variance after the noise image, of the same variance, was added: half."""
-    return 0.5 * weight
 
 
 def _lattice(psf: galsim.InterpolatedImage) -> tuple[np.ndarray, np.ndarray, float]:
@@ -139,9 +98,22 @@ def azimuthal_sigma(psf: galsim.InterpolatedImage) -> float:
     return float(np.sqrt(-2.0 * np.log(0.009)) / ((after - 1 + fraction) * dk))
 
 
+def moments_sigma(psf: galsim.InterpolatedImage) -> float:
+    """Return the sigma [arcsec] of the target `fitgauss`, or NaN.
+
+    A round Gaussian of T min(1.1, 1 + 2 (sqrt(1 + e) - 1)), T and the distortion e from the PSF's adaptive moments.
+    """
+    moments = galsim.hsm.FindAdaptiveMom(psf.image, strict=False, use_sky_coords=True)
+    if moments.error_message or not moments.moments_sigma > 0:
+        return float("nan")
+    e = moments.observed_shape.e
+    variance = moments.moments_sigma**2 / np.sqrt(1.0 - e**2)
+    return float(np.sqrt(variance * min(1.1, 1.0 + 2.0 * (np.sqrt(1.0 + e) - 1.0))))
+
+
 #: The ways to find the target's sigma, by name.
 TARGETS: Mapping[str, Callable[[galsim.InterpolatedImage], float]] = MappingProxyType(
-    {"gauss": gauss_sigma, "azgauss": azimuthal_sigma}
+    {"gauss": gauss_sigma, "azgauss": azimuthal_sigma, "fitgauss": moments_sigma}
 )
 
 
@@ -179,12 +151,11 @@ def metacal_images(
     jacobian = np.reshape(np.asarray(jacobian, dtype=float), (2, 2))
     try:
         psf_profile = galsim.InterpolatedImage(_galsim_image(psf, _local_wcs(jacobian)), x_interpolant="lanczos15")
-        sigma = params.target_sigma if params.target_sigma > 0 else TARGETS[params.target_psf](psf_profile)
+        sigma = params.target_sigma or (1.0 + 2.0 * params.step) * TARGETS[params.target_psf](psf_profile)
     except galsim.GalSimError:
         return None
     if not np.isfinite(sigma):
         return None
-    sigma *= 1.0 + 2.0 * params.step
     operator = _Operator(psf_profile, jacobian, sigma, size)
     galaxy = operator.profile(image)
     # Only the array turns; PSF, Jacobian and shear stay.  Turned back afterwards, the noise was sheared by -step.

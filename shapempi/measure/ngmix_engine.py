@@ -23,11 +23,13 @@ import numpy as np
 
 from shapempi.catalog import SHEAR_TYPES
 from shapempi.errors import EngineError
-from shapempi.flags import ObjectFlag
-from shapempi.measure.gaussfit import FitFlag, GaussianFit
+from shapempi.measure.fit import FitFlag
+from shapempi.measure.galsim_engine import as_fits
+from shapempi.measure.gaussfit import GaussianFit
+from shapempi.measure.joint_fit import fit_psfs, starting_points
 from shapempi.measure.observation import Observations, prepare
 from shapempi.measure.shape_params import ShapeParams
-from shapempi.measure.shape_table import mean_over_epochs, new_table, record_epochs, record_fits, record_psf
+from shapempi.measure.shape_table import Measurement, new_table, record
 from shapempi.vignet import VignetStacks
 
 __all__ = ["NgmixEngine", "as_gaussian_fit", "load_ngmix"]
@@ -36,9 +38,6 @@ __all__ = ["NgmixEngine", "as_gaussian_fit", "load_ngmix"]
 _OLDEST = (2, 4)
 
 _CURE = 'conda install -c conda-forge "ngmix>=2.4" (it is not on PyPI)'
-
-#: Size [arcsec^2] at which the fit starts where moments give none, and the smallest at which it starts.
-_DEFAULT_T, _SMALLEST_T = 0.2, 0.02
 
 #: Sizes at which the tries of one fit start, in units of the first; as in `gaussfit`.
 _TRIES = (1.0, 0.3, 3.0, 0.1, 10.0)
@@ -89,34 +88,40 @@ class NgmixEngine:
         self, stacks: VignetStacks, params: ShapeParams, seed: Sequence[int], *, n_threads: int = 1
     ) -> np.ndarray:
         """Measure each object by itself; see `measure_shapes`."""
-        table = new_table(stacks.number)
         observations = prepare(stacks, params, seed, n_threads=n_threads)
+        n_epoch = len(observations.image)
+        start, _ = starting_points(observations, np.ones(n_epoch, dtype=bool))
+        sigma = np.full(n_epoch, np.nan)
+        fits: list[GaussianFit] = []
         for i in range(len(stacks)):
             rng = np.random.default_rng([*seed, int(stacks.place[i])])
-            self._measure_object(observations, i, params, rng, table[i : i + 1])
+            epochs = range(int(observations.first[i]), int(observations.first[i + 1]))
+            measured = self.bootstrap(observations, epochs, float(start[i, 4]), params, rng) if epochs else None
+            if measured is None:
+                fits += [GaussianFit.failed(FitFlag.NO_PIXELS)] * len(SHEAR_TYPES)
+                continue
+            results, sigma[epochs.start : epochs.stop] = measured
+            fits += [as_gaussian_fit(results[kind]) for kind in SHEAR_TYPES]
+        used = np.isfinite(sigma)
+        measurement = Measurement(
+            used=used,
+            target_sigma=sigma,
+            psf_fits=fit_psfs(observations, params, n_threads=n_threads),
+            fits=as_fits(fits, (len(stacks), len(SHEAR_TYPES))),
+            guessed=starting_points(observations, used)[1],
+        )
+        table = new_table(stacks.number)
+        record(table, observations, measurement)
         return table
 
-    def _measure_object(
-        self, observations: Observations, i: int, params: ShapeParams, rng: np.random.Generator, row: np.ndarray
-    ) -> None:
-        """Measure object i into a table of one row."""
-        epochs = range(int(observations.first[i]), int(observations.first[i + 1]))
-        measured = self.bootstrap(observations, epochs, params, rng) if epochs else None
-        if measured is None:
-            record_epochs(row, observations, i, 0)
-            return
-        results, used, sizes = measured
-        record_epochs(row, observations, i, len(used))
-        record_psf(row, observations, used, params)
-        if not np.isfinite(_sizes(observations, used)).any():
-            row["moments_failed"] = 1
-            row["flags"] |= ObjectFlag.MOMENTS_FAILED
-        fits = {kind: as_gaussian_fit(results[kind]) for kind in SHEAR_TYPES}
-        record_fits(row, fits, mean_over_epochs(sizes, observations.total_weight[used]))
-
     def bootstrap(
-        self, observations: Observations, epochs: Sequence[int], params: ShapeParams, rng: np.random.Generator
-    ) -> tuple[Mapping[str, Mapping[str, Any]], list[int], list[float]] | None:
+        self,
+        observations: Observations,
+        epochs: Sequence[int],
+        T: float,
+        params: ShapeParams,
+        rng: np.random.Generator,
+    ) -> tuple[Mapping[str, Mapping[str, Any]], np.ndarray] | None:
         """Run ngmix's metacalibration bootstrap on the epochs of one object.
 
         Parameters
@@ -125,6 +130,8 @@ class NgmixEngine:
             Epochs of many objects.
         epochs : sequence of int
             The object's epochs among them, at least one.
+        T : float
+            Size at which the fits start [arcsec^2].
         params : ShapeParams
             Step, target PSF, priors and tolerance.
         rng : numpy.random.Generator
@@ -134,10 +141,8 @@ class NgmixEngine:
         -------
         results : mapping of str to mapping
             ngmix's result of each type.
-        used : list of int
-            The epochs that entered the fits.
-        sizes : list of float
-            T of their target PSFs [arcsec^2].
+        sigma : ndarray of float64 [n]
+            Sigma of the target PSF of each epoch [arcsec]; NaN where it was left out.
         None
             Instead of all, if ngmix gave the object up.
         """
@@ -148,10 +153,10 @@ class NgmixEngine:
         fit_pars = {"maxfev": params.max_evaluations, "ftol": params.tolerance, "xtol": params.tolerance}
         fitter = ngmix.fitting.Fitter(model="gauss", prior=self._prior(params, rng), fit_pars=fit_pars)
         bootstrapper = ngmix.metacal.MetacalBootstrapper(
-            runner=ngmix.runners.Runner(fitter, _Starts(_sizes(observations, epochs)), ntry=params.n_try),
+            runner=ngmix.runners.Runner(fitter, _Starts(T), ntry=params.n_try),
             psf_runner=self._psf_runner(rng),
             rng=rng,
-            psf=galsim.Gaussian(sigma=params.target_sigma) if params.target_sigma > 0 else params.target_psf,
+            psf=self._target(params),
             step=params.step,
             types=list(SHEAR_TYPES),
             fixnoise=True,
@@ -161,9 +166,15 @@ class NgmixEngine:
             results, images = bootstrapper.go(stamps)
         except (ngmix.gexceptions.NGmixBaseException, galsim.GalSimError):
             return None
-        psfs = {epoch: made.psf for epoch, made in zip(epochs, images["noshear"], strict=True)}
-        used = [epoch for epoch, psf in psfs.items() if psf.meta["result"]["flags"] == 0]
-        return results, used, [float(psfs[epoch].gmix.get_T()) for epoch in used]
+        psfs = [made.psf for made in images["noshear"]]
+        sizes = [psf.gmix.get_T() if psf.meta["result"]["flags"] == 0 else np.nan for psf in psfs]
+        return results, np.sqrt(0.5 * np.array(sizes))
+
+    def _target(self, params: ShapeParams) -> Any:
+        """Return the target PSF in the form that ngmix wants; it dilates all that it gets."""
+        if params.target_sigma > 0:
+            return galsim.Gaussian(sigma=params.target_sigma / (1.0 + 2.0 * params.step))
+        return params.target_psf
 
     def _observation(self, observations: Observations, epoch: int) -> Any:
         """Return an epoch in ngmix's form."""
@@ -204,9 +215,8 @@ class NgmixEngine:
 class _Starts:
     """Gives each try of each fit its starting point: the same for all types, other sizes for later tries."""
 
-    def __init__(self, sizes: np.ndarray) -> None:
-        sizes = sizes[np.isfinite(sizes)]
-        self._T = max(float(np.mean(sizes)), _SMALLEST_T) if sizes.size else _DEFAULT_T
+    def __init__(self, T: float) -> None:
+        self._T = T
         self._of: Any = None
         self._try = 0
 
@@ -251,9 +261,3 @@ def as_gaussian_fit(result: Mapping[str, Any]) -> GaussianFit:
         flags=0,
         n_evaluation=n_evaluation,
     )
-
-
-def _sizes(observations: Observations, epochs: Sequence[int]) -> np.ndarray:
-    """Return T before the PSF of epochs [n] by adaptive moments [arcsec^2]; NaN where they failed."""
-    rows = list(epochs)
-    return observations.moments[rows, 2] - observations.psf_moments[rows, 2]

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from shapempi.catalog import SHEAR_TYPES
 from shapempi.flags import ObjectFlag
-from shapempi.measure.gaussfit import FitParams, GaussianFit, fit_gaussian, pixel_list
 from shapempi.measure.observation import Observations, Rejection
 
 __all__ = [
     "SHAPE_DTYPE",
-    "mean_over_epochs",
+    "Fits",
+    "Measurement",
     "new_table",
-    "record_epochs",
-    "record_fits",
+    "record",
     "record_magnitudes",
-    "record_psf",
 ]
 
 #: Half-light radius of a round Gaussian over its sigma, sqrt(2 ln 2).
@@ -51,6 +49,64 @@ def _columns() -> list[tuple[str, str]]:
 SHAPE_DTYPE = np.dtype(_columns())
 
 
+@dataclass(frozen=True)
+class Fits:
+    """Results of many fits.
+
+    Attributes
+    ----------
+    parameters, errors : ndarray of float64 [..., 6]
+        v, u [arcsec], g1, g2, T [arcsec^2], flux; NaN where flags are set.
+    s2n : ndarray of float64 [...]
+        Signal-to-noise ratio of the model.
+    flags : ndarray of int32 [...]
+        `FitFlag` bits; 0 is good.
+    n_evaluation : ndarray of int32 [...]
+        Evaluations of the model.
+    """
+
+    parameters: np.ndarray
+    errors: np.ndarray
+    s2n: np.ndarray
+    flags: np.ndarray
+    n_evaluation: np.ndarray
+
+    def of_type(self, i: int) -> Fits:
+        """Return element i of the last axis but that of the parameters."""
+        return Fits(
+            self.parameters[..., i, :],
+            self.errors[..., i, :],
+            self.s2n[..., i],
+            self.flags[..., i],
+            self.n_evaluation[..., i],
+        )
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What an engine makes of the epochs of many objects.
+
+    Attributes
+    ----------
+    used : ndarray of bool [n_epoch]
+        Epochs that have metacalibration images and entered the fits.
+    target_sigma : ndarray of float64 [n_epoch]
+        Sigma of the target PSF [arcsec].
+    psf_fits : Fits [n_epoch]
+        A Gaussian fit of each PSF as it is.
+    fits : Fits [n_object, n_type]
+        The fits of each type, in the order of `SHEAR_TYPES`.
+    guessed : ndarray of bool [n_object]
+        False where adaptive moments gave no size to start from.
+    """
+
+    used: np.ndarray
+    target_sigma: np.ndarray
+    psf_fits: Fits
+    fits: Fits
+    guessed: np.ndarray
+
+
 def new_table(number: np.ndarray) -> np.ndarray:
     """Return rows of `SHAPE_DTYPE` without results for objects of these numbers."""
     table = np.zeros(len(number), SHAPE_DTYPE)
@@ -61,113 +117,101 @@ def new_table(number: np.ndarray) -> np.ndarray:
     return table
 
 
-def record_epochs(row: np.ndarray, observations: Observations, i: int, n_used: int) -> None:
-    """Write counts of epochs, and the flags that follow from them, into a table of one row.
+def record(table: np.ndarray, observations: Observations, measurement: Measurement) -> None:
+    """Write all results, and the flags that follow from them, into the rows of a new table.
 
     Parameters
     ----------
-    row : ndarray of SHAPE_DTYPE [1]
-        The object's row.
+    table : ndarray of SHAPE_DTYPE [n_object]
+        Rows without results; changed.
     observations : Observations
-        Epochs of many objects.
-    i : int
-        The object among them.
-    n_used : int
-        Its prepared epochs whose metacalibration images could be made.
+        The objects' epochs.
+    measurement : Measurement
+        What an engine made of them.
     """
-    epochs = slice(int(observations.first[i]), int(observations.first[i + 1]))
-    rejected = {reason: int(count) for reason, count in zip(Rejection, observations.rejected[i], strict=True)}
-    rejected[Rejection.METACAL] += epochs.stop - epochs.start - n_used
-    n_epoch = n_used + sum(rejected.values())
-    row["n_epoch"], row["n_epoch_used"] = n_epoch, n_used
-    for reason, count in rejected.items():
-        row[reason.value] = count
-    row["n_noise_failed"] = np.count_nonzero(observations.noise_failed[epochs])
-    row["n_noise_mismatch"] = np.count_nonzero(observations.noise_mismatch[epochs])
-    if n_used:
-        if n_used < n_epoch:
-            row["flags"] |= ObjectFlag.SOME_EPOCH_LOST
-        if row["n_noise_failed"]:
-            row["flags"] |= ObjectFlag.NOISE_FAILED
-        return
-    if n_epoch == 0:
-        reason_flag = ObjectFlag.NO_EPOCH
-    elif rejected[Rejection.METACAL]:
-        reason_flag = ObjectFlag.METACAL_FAILED
-    elif rejected[Rejection.NO_PSF]:
-        reason_flag = ObjectFlag.PSF_MISSING
-    else:
-        reason_flag = ObjectFlag.ALL_MASKED
-    row["flags"] |= reason_flag | ObjectFlag.NOT_MEASURED
+    _record_epochs(table, observations, measurement.used)
+    measured = table["n_epoch_used"] > 0
+    table["moments_failed"][measured & ~measurement.guessed] = 1
+    table["flags"][measured & ~measurement.guessed] |= ObjectFlag.MOMENTS_FAILED
+    _record_psf(table, observations, measurement)
+    weight = np.where(measurement.used, observations.total_weight, 0.0)
+    Tpsf = _means(observations, 2.0 * measurement.target_sigma**2, weight)
+    for i, kind in enumerate(SHEAR_TYPES):
+        table[f"Tpsf_{kind}"] = Tpsf
+        _record_fit(table, kind, measured, measurement.fits.of_type(i))
+    table["flags"][measured & (measurement.fits.flags[:, 0] != 0)] |= ObjectFlag.NOT_MEASURED
 
 
-def record_psf(row: np.ndarray, observations: Observations, used: Sequence[int], params: FitParams) -> None:
-    """Write the mean PSF before metacalibration into a table of one row.
+def _record_epochs(table: np.ndarray, observations: Observations, used: np.ndarray) -> None:
+    """Write counts of epochs and what they say about the objects."""
+    n_used = _sums(observations, used).astype(int)
+    rejected = observations.rejected.astype(int)
+    rejected[:, list(Rejection).index(Rejection.METACAL)] += np.diff(observations.first) - n_used
+    n_epoch = n_used + rejected.sum(axis=1)
+    table["n_epoch"], table["n_epoch_used"] = n_epoch, n_used
+    for i, reason in enumerate(Rejection):
+        table[reason.value] = rejected[:, i]
+    table["n_noise_failed"] = _sums(observations, observations.noise_failed)
+    table["n_noise_mismatch"] = _sums(observations, observations.noise_mismatch)
+    flags = table["flags"]
+    some = n_used > 0
+    flags[some & (n_used < n_epoch)] |= ObjectFlag.SOME_EPOCH_LOST
+    flags[some & (table["n_noise_failed"] > 0)] |= ObjectFlag.NOISE_FAILED
+    reasons = (
+        (n_epoch == 0, ObjectFlag.NO_EPOCH),
+        (table[Rejection.METACAL.value] > 0, ObjectFlag.METACAL_FAILED),
+        (table[Rejection.NO_PSF.value] > 0, ObjectFlag.PSF_MISSING),
+        (np.ones(len(table), dtype=bool), ObjectFlag.ALL_MASKED),
+    )
+    without = np.select([condition for condition, _ in reasons], [int(flag) for _, flag in reasons])
+    flags[~some] |= (without | ObjectFlag.NOT_MEASURED)[~some]
 
-    Parameters
-    ----------
-    row : ndarray of SHAPE_DTYPE [1]
-        The object's row.
-    observations : Observations
-        Epochs of many objects.
-    used : sequence of int
-        The object's epochs that enter the fit.
-    params : FitParams
-        Tolerance of the PSF's Gaussian fit, which has no prior.
-    """
-    measured = [epoch for epoch in used if np.isfinite(observations.psf_moments[epoch, 0])]
-    if not measured:
-        return
+
+def _record_psf(table: np.ndarray, observations: Observations, measurement: Measurement) -> None:
+    """Write the mean PSF before metacalibration."""
+    known = measurement.used & np.isfinite(observations.psf_moments[:, 0])
+    weight = np.where(known, observations.total_weight, 0.0)
     for i, name in enumerate(("g1", "g2", "T")):
-        row[f"psf_{name}"] = mean_over_epochs(
-            observations.psf_moments[measured, i], observations.total_weight[measured]
-        )
-    fits = []
-    for epoch in measured:
-        psf, (g1, g2, T) = observations.psf[epoch], observations.psf_moments[epoch]
-        # Any constant weight gives the same fit and, errors being scaled by the residuals, the same errors.
-        pixels = pixel_list(psf, np.ones(psf.shape), observations.jacobian[epoch])
-        fits.append(fit_gaussian([pixels], np.array([0.0, 0.0, g1, g2, T, 1.0]), params, with_prior=False))
-    fitted = [(epoch, fit) for epoch, fit in zip(measured, fits, strict=True) if fit.flags == 0]
-    if not fitted:
-        return
-    weight = observations.total_weight[[epoch for epoch, _ in fitted]]
-    weight = weight / weight.sum()
+        table[f"psf_{name}"] = _means(observations, observations.psf_moments[:, i], weight)
+    fits = measurement.psf_fits
+    weight = np.where(known & (fits.flags == 0), observations.total_weight, 0.0)
     for i, name in ((2, "g1"), (3, "g2"), (4, "T")):
-        row[f"psf_fit_{name}"] = np.sum(weight * [fit.parameters[i] for _, fit in fitted])
-        row[f"psf_fit_{name}_err"] = np.sqrt(np.sum((weight * [fit.errors[i] for _, fit in fitted]) ** 2))
+        table[f"psf_fit_{name}"] = _means(observations, fits.parameters[:, i], weight)
+        total = _sums(observations, weight)
+        square = _sums(observations, np.where(weight > 0, weight * fits.errors[:, i], 0.0) ** 2)
+        error = table[f"psf_fit_{name}_err"]
+        error[total > 0] = np.sqrt(square[total > 0]) / total[total > 0]
 
 
-def record_fits(row: np.ndarray, fits: Mapping[str, GaussianFit], Tpsf: float) -> None:
-    """Write the five fits, and the flags that follow from them, into a table of one row.
+def _record_fit(table: np.ndarray, kind: str, measured: np.ndarray, fits: Fits) -> None:
+    """Write the fits of one type."""
+    good = measured & (fits.flags == 0)
+    table[f"flags_{kind}"], table[f"n_iter_{kind}"] = fits.flags, fits.n_evaluation
+    table["mcal_flags"] |= fits.flags
+    table["flags"][measured & ~good] |= ObjectFlag.FIT_FAILED
+    for i, name in ((2, "g1"), (3, "g2"), (4, "T"), (5, "flux")):
+        table[f"{name}_{kind}"][good] = fits.parameters[good, i]
+        table[f"{name}_err_{kind}"][good] = fits.errors[good, i]
+    table[f"s2n_{kind}"][good] = fits.s2n[good]
+    g1, g2, T, flux = fits.parameters[:, 2:].T
+    sized = good & (T > 0)
+    g_squared = (g1**2 + g2**2)[sized]
+    table[f"r50_{kind}"][sized] = _R50_OVER_SIGMA * np.sqrt(0.5 * T[sized] * (1.0 - g_squared) / (1.0 + g_squared))
+    table["flags"][good & (flux <= 0)] |= ObjectFlag.NEGATIVE_FLUX
 
-    Parameters
-    ----------
-    row : ndarray of SHAPE_DTYPE [1]
-        The object's row.
-    fits : mapping of str to GaussianFit
-        The fit of each type.
-    Tpsf : float
-        T of the target PSF [arcsec^2], mean over the used epochs.
-    """
-    for kind in SHEAR_TYPES:
-        fit = fits[kind]
-        row[f"flags_{kind}"], row[f"n_iter_{kind}"] = fit.flags, fit.n_evaluation
-        row["mcal_flags"] |= fit.flags
-        row[f"Tpsf_{kind}"] = Tpsf
-        if fit.flags:
-            row["flags"] |= ObjectFlag.FIT_FAILED
-            continue
-        for i, name in ((2, "g1"), (3, "g2"), (4, "T"), (5, "flux")):
-            row[f"{name}_{kind}"], row[f"{name}_err_{kind}"] = fit.parameters[i], fit.errors[i]
-        row[f"s2n_{kind}"] = fit.s2n
-        g_squared, T, flux = np.sum(fit.parameters[2:4] ** 2), fit.parameters[4], fit.parameters[5]
-        if T > 0:
-            row[f"r50_{kind}"] = _R50_OVER_SIGMA * np.sqrt(0.5 * T * (1.0 - g_squared) / (1.0 + g_squared))
-        if flux <= 0:
-            row["flags"] |= ObjectFlag.NEGATIVE_FLUX
-    if fits["noshear"].flags:
-        row["flags"] |= ObjectFlag.NOT_MEASURED
+
+def _sums(observations: Observations, values: np.ndarray) -> np.ndarray:
+    """Return the sums of epochs' values [n_epoch] over each object's epochs, added up in their order."""
+    n_object = len(observations.first) - 1
+    owner = np.repeat(np.arange(n_object), np.diff(observations.first))
+    return np.bincount(owner, weights=values, minlength=n_object)
+
+
+def _means(observations: Observations, values: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """Return the weighted means of epochs' values over each object's epochs; NaN without weight."""
+    total = _sums(observations, weight)
+    product = _sums(observations, np.where(weight > 0, values, 0.0) * weight)
+    return np.where(total > 0, product / np.where(total > 0, total, 1.0), np.nan)
 
 
 def record_magnitudes(table: np.ndarray, mag_zp: float) -> None:
@@ -177,8 +221,3 @@ def record_magnitudes(table: np.ndarray, mag_zp: float) -> None:
         positive = flux > 0  # False for NaN
         table[f"mag_{kind}"][positive] = mag_zp - 2.5 * np.log10(flux[positive])
         table[f"mag_err_{kind}"][positive] = 2.5 / np.log(10.0) * error[positive] / flux[positive]
-
-
-def mean_over_epochs(values: Sequence[float] | np.ndarray, total_weight: np.ndarray) -> float:
-    """Return the mean over epochs, weighted by their total weight."""
-    return float(np.sum(total_weight * np.asarray(values)) / np.sum(total_weight))

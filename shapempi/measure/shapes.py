@@ -12,6 +12,7 @@ from types import MappingProxyType
 import numpy as np
 
 from shapempi.measure.galsim_engine import GalsimEngine
+from shapempi.measure.native_engine import NativeEngine
 from shapempi.measure.ngmix_engine import NgmixEngine
 from shapempi.measure.shape_engine import ShapeEngine
 from shapempi.measure.shape_params import ShapeParams
@@ -21,7 +22,9 @@ from shapempi.vignet import VignetStacks
 __all__ = ["ENGINES", "measure_shapes"]
 
 #: What makes each engine, by its name in the configuration.
-ENGINES: Mapping[str, Callable[[], ShapeEngine]] = MappingProxyType({"galsim": GalsimEngine, "ngmix": NgmixEngine})
+ENGINES: Mapping[str, Callable[[], ShapeEngine]] = MappingProxyType(
+    {"native": NativeEngine, "galsim": GalsimEngine, "ngmix": NgmixEngine}
+)
 
 
 def measure_shapes(

@@ -4,8 +4,8 @@ import pytest
 from measure.galaxies import SHEARED, SIZE, STRAIGHT, UPSIDE_DOWN
 
 from shapempi.measure.fit import FitFlag, FitParams
-from shapempi.measure.metacal import shear_matrix
 from shapempi.measure.gaussfit import Residuals, fit_by_scipy, pixel_list
+from shapempi.measure.metacal import shear_matrix
 
 PARAMS = FitParams()
 START = np.array([0.0, 0.0, 0.0, 0.0, 0.3, 50.0])
