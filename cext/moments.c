@@ -224,15 +224,14 @@ int32_t ISA_NAME(moments_adaptive)(const void *stamp, int stamp_type, const void
                                    ptrdiff_t ny, ptrdiff_t nx, double guess_sigma, double *scratch, double *result,
                                    int32_t *n_iteration)
 {
-    struct plane image = plane_in(scratch, ny, nx), weights = image;
+    struct plane image = plane_in(scratch, ny, nx);
     struct gaussian g = {0.5 * (double)(nx - 1), 0.5 * (double)(ny - 1), guess_sigma * guess_sigma, 0.0,
                          guess_sigma * guess_sigma};
     double amplitude, root, scale;
     int32_t flags;
 
-    weights.pixel += ny * image.stride;
     *n_iteration = 0;
-    flags = read_stamp(stamp, stamp_type, weight, weight_type, &image, weight_type == MOMENTS_NONE ? NULL : &weights);
+    flags = read_stamp(stamp, stamp_type, weight, weight_type, &image, NULL);
     if (flags)
         return flags;
     flags = find_fixed_point(&image, &g, &amplitude, n_iteration);
@@ -297,11 +296,9 @@ int32_t ISA_NAME(moments_fixed)(const void *stamp, int stamp_type, const void *w
           g.yy < 1e100 && fabs(g.x) < 1e100 && fabs(g.y) < 1e100))
         return MOMENTS_SINGULAR;
     variance.pixel += ny * image.stride;
-    flags = read_stamp(stamp, stamp_type, weight, weight_type, &image, &variance);
+    flags = read_stamp(stamp, stamp_type, weight, weight_type, &image, variance.pixel);
     if (flags)
         return flags;
-    for (ptrdiff_t i = 0; i < ny * image.stride; i++)
-        variance.pixel[i] = variance.pixel[i] > 0.0 ? 1.0 / variance.pixel[i] : 0.0;
     sky_functions(jacobian, function);
 
     sum_stamp(&image, &g, LIMIT_FIXED, 0, sum);

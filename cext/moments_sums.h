@@ -52,79 +52,74 @@ static inline struct plane plane_in(double *scratch, ptrdiff_t ny, ptrdiff_t nx)
     return (struct plane){(double *)start, ny, nx, (nx + SIMD_DOUBLES - 1) / SIMD_DOUBLES * SIMD_DOUBLES};
 }
 
-/* Copy a row of a stamp.  Returns whether a number is not finite. */
-static inline int copy_row(const void *stamp, int type, ptrdiff_t first, ptrdiff_t n, double *restrict out)
+/* A number of an array as a double. */
+static inline double number_at(const void *array, int type, ptrdiff_t i)
 {
-    int64_t bad = 0;
-
-    if (type == MOMENTS_FLOAT32) {
-        const float *row = (const float *)stamp + first;
-        for (ptrdiff_t i = 0; i < n; i++) {
-            out[i] = (double)row[i];
-            bad |= !(fabs(out[i]) <= DBL_MAX);
-        }
-    } else {
-        const double *row = (const double *)stamp + first;
-        for (ptrdiff_t i = 0; i < n; i++) {
-            out[i] = row[i];
-            bad |= !(fabs(out[i]) <= DBL_MAX);
-        }
+    switch (type) {
+    case MOMENTS_FLOAT64:
+        return ((const double *)array)[i];
+    case MOMENTS_FLOAT32:
+        return (double)((const float *)array)[i];
+    case MOMENTS_BOOL:
+        return ((const uint8_t *)array)[i] ? 1.0 : 0.0;
+    default:
+        return 1.0;
     }
-    return bad != 0;
 }
 
-/* Copy a row of weights, 0 where they are not positive and finite.  Returns whether any is left. */
-static inline int copy_weights(const void *weight, int type, ptrdiff_t first, ptrdiff_t n, double *restrict out)
-{
-    int64_t any = 0;
-
-    if (type == MOMENTS_NONE) {
-        for (ptrdiff_t i = 0; i < n; i++)
-            out[i] = 1.0;
-        return 1;
-    }
-    if (type == MOMENTS_BOOL) {
-        const uint8_t *row = (const uint8_t *)weight + first;
-        for (ptrdiff_t i = 0; i < n; i++)
-            out[i] = row[i] ? 1.0 : 0.0;
-    } else {
-        copy_row(weight, type, first, n, out);
-    }
-    for (ptrdiff_t i = 0; i < n; i++) {
-        int good = out[i] > 0.0 && out[i] <= DBL_MAX;
-        out[i] = good ? out[i] : 0.0;
-        any |= good;
-    }
-    return any != 0;
-}
-
-/* Read a stamp into `image` and its weights, if there is a plane for them, into `weights`; an unusable pixel is
- * zero in both, whatever it holds.  Returns flag bits. */
-static inline int32_t read_stamp(const void *stamp, int stamp_type, const void *weight, int weight_type,
-                                 const struct plane *image, const struct plane *weights)
+/* read_stamp for types that the compiler knows. */
+static inline __attribute__((always_inline)) int32_t read_as(const void *stamp, int stamp_type, const void *weight,
+                                                             int weight_type, const struct plane *image,
+                                                             double *restrict variance)
 {
     const ptrdiff_t ny = image->ny, nx = image->nx, stride = image->stride;
-    int64_t any = weights == NULL, bad = 0;
+    double *restrict pixel = image->pixel;
+    int64_t any = 0, bad = 0;
 
     for (ptrdiff_t y = 0; y < ny; y++) {
-        double *restrict row = image->pixel + y * stride;
-        int64_t unusable = copy_row(stamp, stamp_type, y * nx, nx, row);
-        for (ptrdiff_t x = nx; x < stride; x++)
-            row[x] = 0.0;
-        if (weights) {
-            double *restrict w = weights->pixel + y * stride;
-            any |= copy_weights(weight, weight_type, y * nx, nx, w);
-            for (ptrdiff_t x = nx; x < stride; x++)
-                w[x] = 0.0;
-            unusable = 0;
-            for (ptrdiff_t x = 0; x < nx; x++) {
-                row[x] = w[x] > 0.0 ? row[x] : 0.0;
-                unusable |= !(fabs(row[x]) <= DBL_MAX);
-            }
+        for (ptrdiff_t x = 0; x < nx; x++) {
+            double value = number_at(stamp, stamp_type, y * nx + x), w = number_at(weight, weight_type, y * nx + x);
+            int64_t good = (w > 0.0) & (w <= DBL_MAX);
+            value = good ? value : 0.0;
+            any |= good;
+            bad |= !(fabs(value) <= DBL_MAX);
+            pixel[y * stride + x] = value;
+            if (variance)
+                variance[y * stride + x] = good ? 1.0 / w : 0.0;
         }
-        bad |= unusable;
+        for (ptrdiff_t x = nx; x < stride; x++) {
+            pixel[y * stride + x] = 0.0;
+            if (variance)
+                variance[y * stride + x] = 0.0;
+        }
     }
     return any ? (bad ? MOMENTS_NOT_FINITE : 0) : MOMENTS_NO_PIXEL;
+}
+
+/* Read a stamp into `image` and one over its weights, unless that is NULL, into `variance`, a plane of the same
+ * layout; an unusable pixel is zero in both, whatever it holds.  Returns flag bits. */
+static inline __attribute__((always_inline)) int32_t read_stamp(const void *stamp, int stamp_type, const void *weight,
+                                                                int weight_type, const struct plane *image,
+                                                                double *variance)
+{
+    switch (4 * (stamp_type == MOMENTS_FLOAT32) + weight_type) {
+    case MOMENTS_NONE:
+        return read_as(stamp, MOMENTS_FLOAT64, weight, MOMENTS_NONE, image, variance);
+    case MOMENTS_FLOAT64:
+        return read_as(stamp, MOMENTS_FLOAT64, weight, MOMENTS_FLOAT64, image, variance);
+    case MOMENTS_FLOAT32:
+        return read_as(stamp, MOMENTS_FLOAT64, weight, MOMENTS_FLOAT32, image, variance);
+    case MOMENTS_BOOL:
+        return read_as(stamp, MOMENTS_FLOAT64, weight, MOMENTS_BOOL, image, variance);
+    case 4 + MOMENTS_NONE:
+        return read_as(stamp, MOMENTS_FLOAT32, weight, MOMENTS_NONE, image, variance);
+    case 4 + MOMENTS_FLOAT64:
+        return read_as(stamp, MOMENTS_FLOAT32, weight, MOMENTS_FLOAT64, image, variance);
+    case 4 + MOMENTS_FLOAT32:
+        return read_as(stamp, MOMENTS_FLOAT32, weight, MOMENTS_FLOAT32, image, variance);
+    default:
+        return read_as(stamp, MOMENTS_FLOAT32, weight, MOMENTS_BOOL, image, variance);
+    }
 }
 
 /* A weight as the sums need it: with x given, y has the mean slope * x and the variance 1 / pyy. */
