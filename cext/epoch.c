@@ -26,6 +26,7 @@ static const double agreement = 0.2;
 /* Rings of the profile that fills holes; what is farther out counts for the last one. */
 #define N_RING 128
 #define MAX_RADIUS (N_RING - 1.0)
+#define N_SUM 4
 
 static inline int32_t usable(float value, float weight, int32_t flag)
 {
@@ -262,25 +263,53 @@ typedef struct {
 static void measure_profile(const double *image, const double *weight, ptrdiff_t n, const double *radius,
                             const double *light, profile *p)
 {
-    double radii[N_RING] = {0}, values[N_RING] = {0};
-    ptrdiff_t count[N_RING] = {0};
+    /* pixels side by side are mostly in one ring: their sums are kept apart so that none waits for another */
+    double radii[N_SUM][N_RING] = {{0}}, values[N_SUM][N_RING] = {{0}};
+    int32_t counts[N_SUM][N_RING] = {{0}};
 
-    for (ptrdiff_t i = 0; i < n; i++)
-        if (weight[i] > 0.0) {
-            ptrdiff_t ring = (ptrdiff_t)radius[i];
-            radii[ring] += radius[i];
-            values[ring] += image[i] - light[i];
-            count[ring]++;
-        }
+    for (ptrdiff_t i = 0; i < n; i++) {
+        ptrdiff_t ring = (ptrdiff_t)radius[i], part = i % N_SUM;
+        int32_t good = weight[i] > 0.0;
+        radii[part][ring] += good ? radius[i] : 0.0;
+        values[part][ring] += good ? image[i] - light[i] : 0.0;
+        counts[part][ring] += good;
+    }
     p->count = 0;
     for (ptrdiff_t ring = 0; ring < N_RING; ring++) {
+        double r = 0.0, value = 0.0;
+        int32_t count = 0;
+        for (int part = 0; part < N_SUM; part++) {
+            r += radii[part][ring];
+            value += values[part][ring];
+            count += counts[part][ring];
+        }
         p->at[ring] = p->count;
-        if (count[ring] > 0) {
-            p->radius[p->count] = radii[ring] / (double)count[ring];
-            p->value[p->count] = values[ring] / (double)count[ring];
+        if (count > 0) {
+            p->radius[p->count] = r / (double)count;
+            p->value[p->count] = value / (double)count;
             p->count++;
         }
     }
+}
+
+/* The largest of the numbers with weight, and of 0. */
+CLONES
+static double largest(const double *restrict numbers, const double *restrict weight, ptrdiff_t n)
+{
+    double tops[4 * LANES] = {0}, top = 0.0;
+    ptrdiff_t whole = n / (4 * LANES) * (4 * LANES);
+
+    for (ptrdiff_t i = 0; i < whole; i += 4 * LANES)
+        for (int j = 0; j < 4 * LANES; j++) {
+            double number = weight[i + j] > 0.0 ? numbers[i + j] : 0.0;
+            tops[j] = number > tops[j] ? number : tops[j];
+        }
+    for (ptrdiff_t i = whole; i < n; i++)
+        if (weight[i] > 0.0 && numbers[i] > top)
+            top = numbers[i];
+    for (int j = 0; j < 4 * LANES; j++)
+        top = tops[j] > top ? tops[j] : top;
+    return top;
 }
 
 /* The profile at a radius, linear between its points and constant beyond them. */
@@ -305,16 +334,14 @@ void epoch_fill(double *image, const double *weight, ptrdiff_t ny, ptrdiff_t nx,
                 double *doubles)
 {
     const ptrdiff_t n = ny * nx;
-    double *radius = doubles, *light = doubles + n, brightest = 0.0;
     const int modelled = drawable(model);
+    const double brightest = modelled ? largest(image, weight, n) : 0.0;
+    double *radius = doubles, *light = doubles + n;
     profile p;
 
     if (modelled) {
         draw(ny, nx, model, radius, light);
         measure_profile(image, weight, n, radius, light, &p);
-        for (ptrdiff_t i = 0; i < n; i++)
-            if (weight[i] > 0.0 && image[i] > brightest)
-                brightest = image[i];
     }
     for (ptrdiff_t i = 0; i < n; i++)
         if (!(weight[i] > 0.0)) {
