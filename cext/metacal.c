@@ -34,13 +34,22 @@ int stamp_usable(const double *psf, const double *jacobian, ptrdiff_t n)
     const double area = fabs(jacobian[0] * jacobian[3] - jacobian[1] * jacobian[2]);
     const double square = jacobian[0] * jacobian[0] + jacobian[1] * jacobian[1] + jacobian[2] * jacobian[2] +
                           jacobian[3] * jacobian[3];
-    double flux = 0.0, total = 0.0;
+    double flux[8] = {0.0}, total[8] = {0.0};
 
     if (!stamp_finite(psf, n) || !(area > 1e-4 * square) || !isfinite(square) || !(area > 1e-200))
         return 0;
-    for (ptrdiff_t i = 0; i < n * n; i++) {
-        flux += psf[i];
-        total += fabs(psf[i]);
+    for (ptrdiff_t i = 0; i + 8 <= n * n; i += 8)
+        for (int l = 0; l < 8; l++) {
+            flux[l] += psf[i + l];
+            total[l] += fabs(psf[i + l]);
+        }
+    for (ptrdiff_t i = n * n / 8 * 8; i < n * n; i++) {
+        flux[0] += psf[i];
+        total[0] += fabs(psf[i]);
     }
-    return flux > 0.0 && flux > 1e-6 * total;
+    for (int l = 1; l < 8; l++) {
+        flux[0] += flux[l];
+        total[0] += total[l];
+    }
+    return flux[0] > 0.0 && flux[0] > 1e-6 * total[0];
 }

@@ -392,12 +392,10 @@ void REAL_NAME(metacal_images)(const double *stamp, const double *psf, const dou
     const int n_stamp = noise ? MOST_STAMPS : MOST_STAMPS - 1;
     const ptrdiff_t width = MOST_STAMPS * 2 * t.h_padded;
     struct workspace w;
+    const double flux = vdouble_total(psf, n * n);
     ptrdiff_t n_beta = 0;
-    double flux = 0.0;
 
     lay_out(n, period, scratch, &w);
-    for (ptrdiff_t i = 0; i < n * n; i++)
-        flux += psf[i];
     for (ptrdiff_t s = 0; s < n_type; s++) {
         const struct shear_map map = map_of_shear(jacobian, shear[2 * s], shear[2 * s + 1], sigma, max_k, period);
         n_beta = map.n_beta > n_beta ? map.n_beta : n_beta;

@@ -16,6 +16,9 @@
 #define MAXK_THRESHOLD 1e-3
 #define MAXK_SQUARES 5
 
+/* Rows beta that are transformed together. */
+#define ROWS 3
+
 /* The most points of a ring that are looked at in one go. */
 #define RING_POINTS 512
 
@@ -28,11 +31,10 @@ struct plane {
 struct workspace {
     double *folded;   /* [even, odd along y][h][even, odd along x][h_padded] */
     double *half_re, *half_im;
-    double *turned;
-    double *phase;    /* of no slope: cosines 1, sines 0 */
+    double *turned;   /* [ROWS][4][h_padded] */
+    double *minus, *power; /* [ROWS][alpha] */
     double *plane;
     double *above;    /* [ring of the lattice]: largest |P|^2 on the square |i| or |j| = ring */
-    double *sums;     /* four rows over the frequencies, for one square between those of the lattice */
 };
 
 static size_t lay_out(ptrdiff_t n, char *space, struct workspace *w)
@@ -50,11 +52,11 @@ static size_t lay_out(ptrdiff_t n, char *space, struct workspace *w)
     ARRAY(folded, 2 * h * 2 * h_padded);
     ARRAY(half_re, beta * 2 * h_padded);
     ARRAY(half_im, beta * 2 * h_padded);
-    ARRAY(turned, 4 * h_padded);
-    ARRAY(phase, 2 * h_padded);
+    ARRAY(turned, ROWS * 4 * h_padded);
+    ARRAY(minus, ROWS * alpha);
+    ARRAY(power, ROWS * alpha);
     ARRAY(plane, (period / 2 + 6) * round_up(period + 7 + LANES, LANES));
     ARRAY(above, period / 2 + 1);
-    ARRAY(sums, 4 * alpha);
 #undef ARRAY
     return total;
 }
@@ -83,9 +85,14 @@ static double flux_radius(const double *psf, ptrdiff_t n, double flux)
     ptrdiff_t d = 1;
 
     for (; d <= c; d++) {
-        for (ptrdiff_t x = -d; x < d; x++)
-            inside += psf[(c - d) * n + c + x] + psf[(c + x) * n + c + d] + psf[(c + d) * n + c - x] +
-                      psf[(c - x) * n + c - d];
+        double top = 0.0, right = 0.0, bottom = 0.0, left = 0.0; /* each with one corner */
+        for (ptrdiff_t x = -d; x < d; x++) {
+            top += psf[(c - d) * n + c + x];
+            right += psf[(c + x) * n + c + d];
+            bottom += psf[(c + d) * n + c - x];
+            left += psf[(c - x) * n + c - d];
+        }
+        inside += (top + bottom) + (left + right);
         if (inside >= (1.0 - FOLDING) * flux)
             break;
     }
@@ -95,6 +102,23 @@ static double flux_radius(const double *psf, ptrdiff_t n, double flux)
 static inline double *plane_row(const struct plane *plane, ptrdiff_t j)
 {
     return plane->value + (j + 2) * plane->stride + plane->half + 3;
+}
+
+/* Put the values at negative alpha into a row of the plane, and |P|^2 into the squares. */
+static void finish_row(double *restrict row, ptrdiff_t half, ptrdiff_t j, const double *restrict minus,
+                       const double *restrict power, double *restrict above)
+{
+    double largest = above[j];
+
+    for (ptrdiff_t i = half + 1; i < half + 4; i++)
+        row[i] = 0.0;
+    for (ptrdiff_t i = 1; i <= half; i++)
+        row[-i] = minus[i];
+    for (ptrdiff_t i = 0; i <= j; i++)
+        largest = power[i] > largest ? power[i] : largest;
+    above[j] = largest;
+    for (ptrdiff_t i = j + 1; i <= half; i++)
+        above[i] = power[i] > above[i] ? power[i] : above[i];
 }
 
 /* Transform the PSF: its real part over the flux into the plane, the squares' largest |P|^2 into `above`. */
@@ -107,42 +131,39 @@ static struct plane transform(const double *psf, ptrdiff_t n, double flux, const
 
     memset(plane.value, 0, (size_t)((half + 6) * plane.stride) * sizeof(double));
     memset(w->above, 0, (size_t)(half + 1) * sizeof(double));
-    for (ptrdiff_t x = 0; x < t->h_padded; x++) {
-        w->phase[x] = 1.0;
-        w->phase[t->h_padded + x] = 0.0;
-    }
     fold(psf, n, 1, n, t->h_padded, w->folded, w->folded + t->h * width, width);
     matrix_product(t->cos_y, t->h_padded, w->folded, width, t->n_frequency, t->h, width, w->half_re, width);
     matrix_product(t->sin_y, t->h_padded, w->folded + t->h * width, width, t->n_frequency, t->h, width, w->half_im,
                    width);
-    for (ptrdiff_t j = 0; j <= half; j++) {
-        double *restrict row = plane_row(&plane, j);
-        double *restrict above = w->above, *restrict minus_row = w->sums, *restrict power_row = w->sums + stride;
-        double largest = above[j];
-
-        turn_row(w->half_re + j * width, w->half_im + j * width, w->phase, t->h_padded, 1, w->turned);
-        for (ptrdiff_t at = 0; at <= half; at += LANES) {
-            vreal sum[1][4];
-
-            transform_vector(w->turned, t->h, t->h_padded, t->cos_x + at, t->sin_x + at, t->n_frequency_padded, 1, sum);
-            const vreal er = sum[0][0], ei = sum[0][1], dr = sum[0][2], di = sum[0][3];
-            const vreal plus = (er + di) * scale, minus = (er - di) * scale;
-            const vreal plus_im = (ei - dr) * scale, minus_im = (ei + dr) * scale;
-            const vreal plus_power = plus * plus + plus_im * plus_im;
-            const vreal minus_power = minus * minus + minus_im * minus_im;
-            vdouble_store(row + at, plus);
-            store(minus_row + at, minus);
-            store(power_row + at, choose(plus_power > minus_power, plus_power, minus_power));
+    for (ptrdiff_t first = 0; first <= half; first += ROWS) {
+        for (ptrdiff_t r = 0; r < ROWS; r++) {
+            /* rows beyond the last are padding of the half-transforms */
+            const double *re = w->half_re + (first + r) * width, *im = w->half_im + (first + r) * width;
+            double *to = w->turned + 4 * r * t->h_padded;
+            memcpy(to, re, (size_t)t->h_padded * sizeof(double));
+            memcpy(to + t->h_padded, im, (size_t)t->h_padded * sizeof(double));
+            memcpy(to + 2 * t->h_padded, re + t->h_padded, (size_t)t->h_padded * sizeof(double));
+            memcpy(to + 3 * t->h_padded, im + t->h_padded, (size_t)t->h_padded * sizeof(double));
         }
-        for (ptrdiff_t i = half + 1; i < half + 4; i++)
-            row[i] = 0.0;
-        for (ptrdiff_t i = 1; i <= half; i++)
-            row[-i] = minus_row[i];
-        for (ptrdiff_t i = 0; i <= j; i++)
-            largest = power_row[i] > largest ? power_row[i] : largest;
-        above[j] = largest;
-        for (ptrdiff_t i = j + 1; i <= half; i++)
-            above[i] = power_row[i] > above[i] ? power_row[i] : above[i];
+        for (ptrdiff_t at = 0; at <= half; at += LANES) {
+            vreal sum[ROWS][4];
+
+            transform_vector(w->turned, t->h, t->h_padded, t->cos_x + at, t->sin_x + at, t->n_frequency_padded, ROWS,
+                             sum);
+            for (int r = 0; r < ROWS && first + r <= half; r++) {
+                const vreal er = sum[r][0], ei = sum[r][1], dr = sum[r][2], di = sum[r][3];
+                const vreal plus = (er + di) * scale, minus = (er - di) * scale;
+                const vreal plus_im = (ei - dr) * scale, minus_im = (ei + dr) * scale;
+                const vreal plus_power = plus * plus + plus_im * plus_im;
+                const vreal minus_power = minus * minus + minus_im * minus_im;
+                vdouble_store(plane_row(&plane, first + r) + at, plus);
+                store(w->minus + r * stride + at, minus);
+                store(w->power + r * stride + at, choose(plus_power > minus_power, plus_power, minus_power));
+            }
+        }
+        for (ptrdiff_t j = first; j < first + ROWS && j <= half; j++)
+            finish_row(plane_row(&plane, j), half, j, w->minus + (j - first) * stride, w->power + (j - first) * stride,
+                       w->above);
     }
     /* The transform of a real image: the other half plane, as far as the interpolation looks. */
     for (ptrdiff_t j = 1; j <= 2; j++) {
@@ -154,48 +175,65 @@ static struct plane transform(const double *psf, ptrdiff_t n, double flux, const
     return plane;
 }
 
-/* The largest |P|^2 over flux^2 on one side of the square at frequency q: along alpha (or beta) = q.
- *
- * `row` and `column` are the steps of the folded image along the axis that is summed first and along the other. */
+/* The largest |P|^2 over flux^2 on the sides of the square at frequency q along alpha or along beta. */
 static double side_power(const struct workspace *w, const struct lattice_tables *t, double q, ptrdiff_t n_frequency,
                          int along_x, double flux)
 {
-    const ptrdiff_t width = 2 * t->h_padded, stride = t->n_frequency_padded;
+    const ptrdiff_t width = 2 * t->h_padded, stride = t->n_frequency_padded, h_padded = t->h_padded;
     const double *even_y = w->folded, *odd_y = even_y + t->h * width;
-    double *restrict ca = w->sums, *restrict cb = ca + stride, *restrict sa = cb + stride, *restrict sb = sa + stride;
-    double largest = 0.0;
+    double *wave = w->turned, *line = wave + 2 * h_padded; /* cosines, sines of q; four sums along the side */
+    vreal largest = all(0);
 
-    for (ptrdiff_t i = 0; i < n_frequency; i++)
-        ca[i] = cb[i] = sa[i] = sb[i] = 0.0;
+    wave[0] = 1.0;
+    wave[h_padded] = 0.0;
+    const double c1 = cos(q), s1 = sin(q);
+    for (ptrdiff_t u = 1; u < h_padded; u++) {
+        wave[u] = wave[u - 1] * c1 - wave[h_padded + u - 1] * s1;
+        wave[h_padded + u] = wave[h_padded + u - 1] * c1 + wave[u - 1] * s1;
+    }
+    /* line: even or odd along the side, summed across it with cosines (even across) or sines (odd across) */
+    memset(line, 0, (size_t)(4 * h_padded) * sizeof(double));
     for (ptrdiff_t v = 0; v < t->h; v++) {
-        const double *restrict cosine = t->cos_x + v * stride, *restrict sine = t->sin_x + v * stride;
-        double ae = 0.0, be = 0.0, ao = 0.0, bo = 0.0; /* even or odd along v; with cosine (a) or sine (b) of q */
-        const double c1 = cos(q), s1 = sin(q);
-        double c = 1.0, s = 0.0;
-
-        for (ptrdiff_t u = 0; u < t->h; u++) {
-            const ptrdiff_t at = along_x ? v * width + u : u * width + v;
-            ae += even_y[at] * c;
-            be += (along_x ? even_y[at + t->h_padded] : odd_y[at]) * s;
-            ao += (along_x ? odd_y[at] : even_y[at + t->h_padded]) * c;
-            bo += odd_y[at + t->h_padded] * s;
-            const double next = c * c1 - s * s1;
-            s = s * c1 + c * s1;
-            c = next;
-        }
-        for (ptrdiff_t i = 0; i < n_frequency; i++) {
-            ca[i] += ae * cosine[i];
-            cb[i] += be * cosine[i];
-            sa[i] += ao * sine[i];
-            sb[i] += bo * sine[i];
+        const double *ey = even_y + v * width, *oy = odd_y + v * width;
+        if (along_x) {
+            vreal sum[4] = {all(0), all(0), all(0), all(0)};
+            for (ptrdiff_t u = 0; u < h_padded; u += LANES) {
+                const vreal c = load(wave + u), s = load(wave + h_padded + u);
+                sum[0] += load(ey + u) * c;
+                sum[1] += load(ey + h_padded + u) * s;
+                sum[2] += load(oy + u) * c;
+                sum[3] += load(oy + h_padded + u) * s;
+            }
+            for (int k = 0; k < 4; k++)
+                line[k * h_padded + v] = vdouble_sum(sum[k]);
+        } else {
+            const vreal c = all(wave[v]), s = all(wave[h_padded + v]);
+            for (ptrdiff_t u = 0; u < h_padded; u += LANES) {
+                store(line + u, load(line + u) + load(ey + u) * c);
+                store(line + h_padded + u, load(line + h_padded + u) + load(oy + u) * s);
+                store(line + 2 * h_padded + u, load(line + 2 * h_padded + u) + load(ey + h_padded + u) * c);
+                store(line + 3 * h_padded + u, load(line + 3 * h_padded + u) + load(oy + h_padded + u) * s);
+            }
         }
     }
-    for (ptrdiff_t i = 0; i < n_frequency; i++) {
-        const double plus = (ca[i] - sb[i]) * (ca[i] - sb[i]) + (cb[i] + sa[i]) * (cb[i] + sa[i]);
-        const double minus = (ca[i] + sb[i]) * (ca[i] + sb[i]) + (cb[i] - sa[i]) * (cb[i] - sa[i]);
-        largest = fmax(largest, fmax(plus, minus));
+    for (ptrdiff_t at = 0; at < n_frequency; at += LANES) {
+        vreal ca = all(0), cb = all(0), sa = all(0), sb = all(0);
+        for (ptrdiff_t v = 0; v < t->h; v++) {
+            const vreal cosine = load(t->cos_x + v * stride + at), sine = load(t->sin_x + v * stride + at);
+            ca += all(line[v]) * cosine;
+            cb += all(line[h_padded + v]) * cosine;
+            sa += all(line[2 * h_padded + v]) * sine;
+            sb += all(line[3 * h_padded + v]) * sine;
+        }
+        const vreal plus = (ca - sb) * (ca - sb) + (cb + sa) * (cb + sa);
+        const vreal minus = (ca + sb) * (ca + sb) + (cb - sa) * (cb - sa);
+        largest = choose(plus > largest, plus, largest);
+        largest = choose(minus > largest, minus, largest);
     }
-    return largest / (flux * flux);
+    double most = 0.0;
+    for (int l = 0; l < (int)LANES; l++)
+        most = fmax(most, largest[l]);
+    return most / (flux * flux);
 }
 
 /* GalSim's maxk [rad/pixel]: one step of its lattice, twice as fine as ours, beyond the last square on which the
@@ -321,24 +359,31 @@ static struct ring ring_of(const struct plane *plane, const struct label_lattice
 static void first_look(const struct plane *plane, const double *k_per_step, double dk, double low, double mean,
                        double *smallest, double *radius)
 {
-    double least = INFINITY, count = 0.0;
+    const vreal far = all(INFINITY);
+    vreal least = far, count = all(0), lane;
+    double nearest = INFINITY, area;
 
+    for (int l = 0; l < (int)LANES; l++)
+        lane[l] = (double)l;
     for (ptrdiff_t j = 0; j <= plane->half; j++) {
-        const double *restrict row = plane_row(plane, j);
+        const double *row = plane_row(plane, j);
         const double u = k_per_step[1] * (double)j, v = k_per_step[3] * (double)j;
-        double row_least = INFINITY, row_count = 0.0;
-        for (ptrdiff_t i = -plane->half; i <= plane->half; i++) {
-            const double ku = k_per_step[0] * (double)i + u, kv = k_per_step[2] * (double)i + v;
-            const double square = ku * ku + kv * kv;
-            const double here = row[i] < low ? square : INFINITY;
-            row_least = here < row_least ? here : row_least;
-            row_count += row[i] >= mean ? 1.0 : 0.0;
+        vreal in_row = all(0);
+        for (ptrdiff_t i = -plane->half; i <= plane->half; i += LANES) {
+            const vreal index = lane + (double)i, value = vdouble_load(row + i);
+            const vreal ku = index * k_per_step[0] + u, kv = index * k_per_step[2] + v;
+            const vreal square = ku * ku + kv * kv;
+            const vmask there = index <= all((double)plane->half);
+            least = choose(there & (value < all(low)) & (square < least), square, least);
+            in_row += choose(there & (value >= all(mean)), all(1.0), all(0));
         }
-        least = fmin(least, row_least);
-        count += j ? 2.0 * row_count : row_count;
+        count += j ? 2.0 * in_row : in_row;
     }
-    *smallest = sqrt(least) / dk;
-    *radius = sqrt(count * fabs(k_per_step[0] * k_per_step[3] - k_per_step[1] * k_per_step[2]) / PI) / dk;
+    for (int l = 0; l < (int)LANES; l++)
+        nearest = fmin(nearest, least[l]);
+    area = vdouble_sum(count) * fabs(k_per_step[0] * k_per_step[3] - k_per_step[1] * k_per_step[2]);
+    *smallest = sqrt(nearest) / dk;
+    *radius = sqrt(area / PI) / dk;
 }
 
 /* `gauss`: with k_c the smallest labelled wavenumber at which the transform is below 0.01, the target's transform is
@@ -386,12 +431,11 @@ void ISA_NAME(psf_band_find)(const double *psf, const double *jacobian, ptrdiff_
     const double determinant = ux * vy - uy * vx, dq = 2.0 * PI / (double)t.period;
     const double sum = hypot(ux + vy, uy - vx), difference = hypot(ux - vy, uy + vx);
     const double max_scale = 0.5 * (sum + difference), min_scale = 0.5 * fabs(sum - difference);
+    const double flux = vdouble_total(psf, n * n);
     struct workspace w;
-    double flux = 0.0, smallest, radius;
+    double smallest, radius;
 
     lay_out(n, scratch, &w);
-    for (ptrdiff_t i = 0; i < n * n; i++)
-        flux += psf[i];
     const struct plane plane = transform(psf, n, flux, &t, &w);
     struct label_lattice lattice;
     lattice.dk = PI / (hypot(flux_radius(psf, n, flux), KERNEL_RANGE) * min_scale) / 4.0;

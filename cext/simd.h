@@ -59,6 +59,22 @@ static inline double vdouble_sum(vdouble v)
     return v[0];
 }
 
+/* The sum of n numbers, in an order that depends on the width alone. */
+static inline double vdouble_total(const double *p, ptrdiff_t n)
+{
+    vdouble a = {0}, b = {0};
+    double rest = 0.0;
+    ptrdiff_t i = 0;
+
+    for (; i + 2 * SIMD_DOUBLES <= n; i += 2 * SIMD_DOUBLES) {
+        a += vdouble_load(p + i);
+        b += vdouble_load(p + i + SIMD_DOUBLES);
+    }
+    for (; i < n; i++)
+        rest += p[i];
+    return vdouble_sum(a + b) + rest;
+}
+
 /* exp(x) for -700 <= x <= 700 with a relative error of 2e-16; what is outside is taken as the limit. */
 static inline vdouble vdouble_exp(vdouble x)
 {
