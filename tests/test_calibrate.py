@@ -112,7 +112,7 @@ def test_a_foreign_folder_is_left_alone(folder):
     ("change", "complaint"),
     [
         ('reference = "squared"', "is no case"),
-        ("shapes = { stepp = 0.1 }", "stepp"),
+        ('shapes = { engine = "by hand" }', "engine"),
         ("s2n_max = 3.0", "s2n_min is larger than s2n_max"),
         ("views = []", "views"),
     ],

@@ -92,11 +92,13 @@ _CASES = (
     CaseParams(name="bright"),
     CaseParams(name="faint", pairs=40000, s2n_min=20.0, s2n_max=200.0),
     CaseParams(name="wcs_bright", views=_TILTED),
-    CaseParams(name="wcs", pairs=20000, s2n_min=20.0, s2n_max=200.0, views=_TILTED),
+    CaseParams(name="wcs", pairs=40000, s2n_min=20.0, s2n_max=200.0, views=_TILTED),
     CaseParams(name="psf", pairs=20000, s2n_min=20.0, s2n_max=200.0, views=(_ELLIPTIC,)),
     CaseParams(name="stars", pairs=10000, s2n_min=20.0, s2n_max=200.0, stars=True),
     CaseParams(name="masked", pairs=40000, s2n_min=20.0, s2n_max=200.0, masked_fraction=0.1, reference="faint"),
-    CaseParams(name="cut", pairs=20000, s2n_min=8.0, s2n_max=40.0, hlr_min=0.15, hlr_max=0.5),
+    CaseParams(name="masked_bright", masked_fraction=0.1, reference="bright"),
+    CaseParams(name="single", shapes={"precision": "float32"}, reference="bright"),
+    CaseParams(name="cut", pairs=20000, s2n_min=50.0, s2n_max=200.0, hlr_min=0.2, hlr_max=0.5),
 )
 
 

@@ -47,9 +47,9 @@ _SELECTED: tuple[_Column, ...] = (
     ("selection's R", "R_selection", 1.0, 4),
 )
 _CHANGES: tuple[_Column, ...] = (
-    ("m - m_ref [1e-3]", "dm", 1e3, 2),
-    ("c1 [1e-4]", "dc1", 1e4, 2),
-    ("c2 [1e-4]", "dc2", 1e4, 2),
+    ("m [1e-3]", "dm", 1e3, 3),
+    ("c1 [1e-4]", "dc1", 1e4, 3),
+    ("c2 [1e-4]", "dc2", 1e4, 3),
 )
 
 

@@ -39,7 +39,7 @@ def test_a_change_names_its_reference():
     text = lines([make("faint"), make("masked", dm=(-5e-4, 1e-4))], PARAMS)
     row = text[text.index("change from another case, same galaxies and noise") + 2]
     assert row.split()[:3] == ["masked", "-", "faint"]
-    assert "-0.50 +- 0.10" in row
+    assert "-0.500 +- 0.100" in row
 
 
 def test_the_file_has_everything(tmp_path):
