@@ -57,7 +57,7 @@ static size_t lay_out(ptrdiff_t n, ptrdiff_t period, char *space, struct workspa
     const ptrdiff_t h = n / 2 + 1, h_padded = round_up(h, LANES), h_rows = round_up(h, INVERSE_ROWS);
     const ptrdiff_t beta = round_up(period / 2 + 1, BLOCK_ROWS), alpha = round_up(period / 2 + 1, LANES);
     const ptrdiff_t width = h_padded + INVERSE_ROWS > alpha ? h_padded + INVERSE_ROWS : alpha;
-    const ptrdiff_t rows = round_up(n, BLOCK_ROWS);
+    const ptrdiff_t rows = round_up(2 * n, BLOCK_ROWS);
     size_t total = 0;
 
 #define ARRAY(name, count)                                 \
@@ -74,10 +74,10 @@ static size_t lay_out(ptrdiff_t n, ptrdiff_t period, char *space, struct workspa
     ARRAY(beta_phase, beta * 2 * (h_padded + INVERSE_ROWS));
     ARRAY(alpha_phase, h_rows * 2 * alpha);
     ARRAY(column_phase, alpha * 2 * h_padded);
-    ARRAY(rows_re, 2 * rows * alpha);
-    ARRAY(rows_im, 2 * rows * alpha);
-    ARRAY(half_even, 2 * rows * h_padded);
-    ARRAY(half_odd, 2 * rows * h_padded);
+    ARRAY(rows_re, rows * alpha);
+    ARRAY(rows_im, rows * alpha);
+    ARRAY(half_even, rows * h_padded);
+    ARRAY(half_odd, rows * h_padded);
     ARRAY(gauss, 4 * alpha);
     ARRAY(phase, PHASE_SCRATCH(width));
     ARRAY(reach, alpha / LANES + 1);
@@ -161,11 +161,10 @@ static struct shear_map map_of_shear(const double *jacobian, double g1, double g
     return map;
 }
 
-/* For each panel of alpha, how many rows beta it has to be computed in; returns the number of panels. */
+/* For each panel of alpha, how many rows beta it has to be computed in; returns the number of alphas. */
 static ptrdiff_t reach_of_panels(const struct shear_map *map, double max_k, ptrdiff_t period, ptrdiff_t *reach)
 {
-    const ptrdiff_t most = (period / 2 + 1 + LANES - 1) / LANES;
-    ptrdiff_t n_panel = 0;
+    ptrdiff_t n_panel = 0, n_alpha = 0;
 
     for (ptrdiff_t j = map->n_beta - 1; j >= 0; j--) {
         double last = fmin(reach_in_row(map->target, *cut_limit(), (double)j),
@@ -173,12 +172,11 @@ static ptrdiff_t reach_of_panels(const struct shear_map *map, double max_k, ptrd
         last = fmin(last + 1e-6, (double)(period / 2)); /* no point on the rim is lost to rounding */
         if (last < 0)
             continue;
-        ptrdiff_t needed = (ptrdiff_t)last / LANES + 1;
-        needed = needed < most ? needed : most;
-        for (; n_panel < needed; n_panel++)
+        for (; n_panel < (ptrdiff_t)last / LANES + 1; n_panel++)
             reach[n_panel] = j + 1;
+        n_alpha = (ptrdiff_t)last + 1 > n_alpha ? (ptrdiff_t)last + 1 : n_alpha;
     }
-    return n_panel;
+    return n_alpha;
 }
 
 /* Values of the target's transform along alpha in row beta_j, for +alpha and -alpha, advanced from row to row. */
@@ -328,14 +326,13 @@ static inline void inverse_panel(const struct lattice_tables *t, const struct wo
 }
 
 /* Inverse transforms of one shear: half_even and half_odd get what is even and odd along x. */
-static void shear_inverse(const struct lattice_tables *t, const struct shear_map *map, ptrdiff_t n_panel,
+static void shear_inverse(const struct lattice_tables *t, const struct shear_map *map, ptrdiff_t n_alpha,
                           struct workspace *w, int n_image)
 {
     const double dq = 2.0 * 3.14159265358979323846 / (double)t->period;
-    const ptrdiff_t alpha = t->n_frequency_padded, n_alpha = n_panel * LANES, most_panels = alpha / LANES;
-    const ptrdiff_t panel_size = 4 * LANES * t->n_frequency, rows = round_up(t->n, BLOCK_ROWS);
+    const ptrdiff_t alpha = t->n_frequency_padded, n_panel = round_up(n_alpha, LANES) / LANES;
+    const ptrdiff_t panel_size = 4 * LANES * t->n_frequency, most_panels = alpha / LANES;
     const double weight = 2.0 / ((double)t->period * (double)t->period);
-    const ptrdiff_t depth = n_alpha < t->n_frequency ? n_alpha : t->n_frequency;
 
     phase_rows(dq / map->a, 1.0, map->n_beta, t->h_padded + INVERSE_ROWS, w->phase, w->beta_phase);
     phase_rows(dq * map->b, 1.0, t->h, alpha, w->phase, w->alpha_phase);
@@ -343,23 +340,21 @@ static void shear_inverse(const struct lattice_tables *t, const struct shear_map
     /* Every alpha but 0 stands for its negative, too. */
     for (ptrdiff_t x = 0; x < 2 * t->h_padded; x++)
         w->column_phase[x] *= (REAL)0.5;
-    for (int k = 0; k < n_image; k++) {
-        REAL *re = w->rows_re + k * rows * alpha, *im = w->rows_im + k * rows * alpha;
+    for (int k = 0; k < n_image; k++)
         for (ptrdiff_t p = 0; p < n_panel; p++)
             for (ptrdiff_t y = 0; y < t->h; y += INVERSE_ROWS)
-                inverse_panel(t, w, w->panels + (k * most_panels + p) * panel_size, w->reach[p], y, p * LANES, re,
-                              im);
-        matrix_product(re, alpha, w->column_phase, 2 * t->h_padded, t->n, depth, t->h_padded,
-                       w->half_even + k * rows * t->h_padded, t->h_padded);
-        matrix_product(im, alpha, w->column_phase + t->h_padded, 2 * t->h_padded, t->n, depth, t->h_padded,
-                       w->half_odd + k * rows * t->h_padded, t->h_padded);
-    }
+                inverse_panel(t, w, w->panels + (k * most_panels + p) * panel_size, w->reach[p], y, p * LANES,
+                              w->rows_re + k * t->n * alpha, w->rows_im + k * t->n * alpha);
+    matrix_product(w->rows_re, alpha, w->column_phase, 2 * t->h_padded, n_image * t->n, n_alpha, t->h_padded,
+                   w->half_even, t->h_padded);
+    matrix_product(w->rows_im, alpha, w->column_phase + t->h_padded, 2 * t->h_padded, n_image * t->n, n_alpha,
+                   t->h_padded, w->half_odd, t->h_padded);
 }
 
 /* Put the halves together: the galaxy's image, and to it the noise's, turned back by three quarters. */
 static void unfold(const struct lattice_tables *t, const struct workspace *w, int with_noise, REAL *restrict out)
 {
-    const ptrdiff_t n = t->n, c = n / 2, rows = round_up(n, BLOCK_ROWS);
+    const ptrdiff_t n = t->n, c = n / 2;
 
     for (ptrdiff_t y = 0; y < n; y++) {
         const REAL *even = w->half_even + y * t->h_padded, *odd = w->half_odd + y * t->h_padded;
@@ -374,7 +369,7 @@ static void unfold(const struct lattice_tables *t, const struct workspace *w, in
         return;
     /* numpy.rot90(noise, 3)[y, x] = noise[n - 1 - x, y] */
     for (ptrdiff_t row = 0; row < n; row++) {
-        const REAL *even = w->half_even + (rows + row) * t->h_padded, *odd = w->half_odd + (rows + row) * t->h_padded;
+        const REAL *even = w->half_even + (n + row) * t->h_padded, *odd = w->half_odd + (n + row) * t->h_padded;
         REAL *to = out + c * n + (n - 1 - row);
         to[0] += even[0];
         for (ptrdiff_t x = 1; x <= c; x++) {
@@ -410,13 +405,14 @@ void REAL_NAME(metacal_images)(const double *stamp, const double *psf, const dou
     matrix_product(t.sin_y, t.h_padded, odd, width, n_beta, t.h, n_stamp * 2 * t.h_padded, w.half_im, width);
     for (ptrdiff_t s = 0; s < n_type; s++) {
         const struct shear_map map = map_of_shear(jacobian, shear[2 * s], shear[2 * s + 1], sigma, max_k, period);
-        const ptrdiff_t n_panel = reach_of_panels(&map, max_k, period, w.reach);
+        const ptrdiff_t n_alpha = reach_of_panels(&map, max_k, period, w.reach);
+        const ptrdiff_t n_panel = round_up(n_alpha, LANES) / LANES;
 
         if (noise)
             shear_forward(&t, &map, max_k, flux, n_panel, &w, MOST_STAMPS);
         else
             shear_forward(&t, &map, max_k, flux, n_panel, &w, MOST_STAMPS - 1);
-        shear_inverse(&t, &map, n_panel, &w, n_stamp - GALAXY);
+        shear_inverse(&t, &map, n_alpha, &w, n_stamp - GALAXY);
         unfold(&t, &w, noise != NULL, (REAL *)out + s * n * n);
     }
 }

@@ -18,10 +18,10 @@ from shapempi.vignet import VignetStacks
 
 __all__ = ["NativeEngine", "fit_images", "lattice_period", "make_images"]
 
-#: Period of the Fourier lattice over the side of the stamp, at least.  What is folded back over the gap, 13 pixels of
-#: a stamp of 51, changes shapes by less than 1e-5 of their errors and the mean response by less than 1e-7 (compared
-#: with a period of 256); the cost goes with the square of the period.
-_PERIOD = 1.25
+#: Period of the Fourier lattice over the side of the stamp, at least.  What is folded back over the gap changes shapes
+#: by 2e-5 of their errors and the mean response by less than 1e-6, compared with a period of 256 (docs/accuracy.md);
+#: the cost goes with the square of the period.
+_PERIOD = 1.125
 
 #: Epochs that are worked on together: their images of all types, 0.1 MB each, stay in the cache.
 _EPOCHS_PER_PART = 48
