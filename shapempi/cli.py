@@ -144,6 +144,14 @@ def _parser() -> argparse.ArgumentParser:
     verb.add_argument("--overwrite", action="store_true", help="make a finished calibration anew")
     verb.set_defaults(verb=verbs.calibrate)
 
+    verb = commands.add_parser("bench", help="how fast the measurement is on this machine")
+    verb.add_argument("subject", choices=["shapes"], metavar="shapes", help="the shape measurement")
+    verb.add_argument("--json", type=Path, metavar="FILE", help="write all numbers")
+    verb.add_argument("--objects", type=int, default=64, metavar="N", help="simulated objects (64)")
+    verb.add_argument("--repeats", type=int, default=15, metavar="N", help="measurements of the native engine (15)")
+    verb.add_argument("--slow-repeats", type=int, default=1, metavar="N", help="measurements of other engines (1)")
+    verb.set_defaults(verb=verbs.bench)
+
     verb = commands.add_parser("config", help="check a configuration, or print the reference of all keys")
     verb.add_argument("config", type=Path, metavar="CONFIG", nargs="?", help="TOML file to check")
     verb.add_argument("--reference", action="store_true", help="print every key with type, default, unit and range")

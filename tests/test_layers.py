@@ -16,7 +16,7 @@ NOUNS = {"catalog", "ids", "image", "megacam", "params", "product", "psf", "vign
 GROUND = BOTTOM | NOUNS
 # survey knows which inputs a survey has; it sits below the stages that read them.
 SURVEY = {"survey", "io"} | GROUND
-BELOW_CONFIG = {"stages", "mpi", "sim", "report", "calibration", "measure"} | SURVEY
+BELOW_CONFIG = {"stages", "mpi", "sim", "report", "calibration", "bench", "measure"} | SURVEY
 
 #: What the modules of a layer may import besides their own layer.
 MAY_IMPORT = {
@@ -36,6 +36,7 @@ MAY_IMPORT = {
     "sim": {"io"} | GROUND,
     "report": {"io", "measure", "calibration"} | GROUND,
     "calibration": {"measure"} | GROUND,  # simulates and measures in memory
+    "bench": {"measure"} | GROUND,  # the same, by the clock
     "measure": GROUND,
     "io": GROUND,
     **dict.fromkeys(NOUNS, GROUND),

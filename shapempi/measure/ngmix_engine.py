@@ -75,6 +75,11 @@ def load_ngmix() -> Any:
 class NgmixEngine:
     """Metacalibration and fits by ngmix.
 
+    Attributes
+    ----------
+    version : str
+        The version of ngmix.
+
     Raises
     ------
     EngineError
@@ -83,6 +88,7 @@ class NgmixEngine:
 
     def __init__(self) -> None:
         self._ngmix = load_ngmix()
+        self.version: str = self._ngmix.__version__
 
     def measure(
         self, stacks: VignetStacks, params: ShapeParams, seed: Sequence[int], *, n_threads: int = 1

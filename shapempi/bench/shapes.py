@@ -1,0 +1,285 @@
+"""Processor time of the shape measurement, by part and against other engines."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+
+from shapempi.bench.clock import Spread, machine, peak_rate, take_turns
+from shapempi.bench.operations import count_fits, count_images
+from shapempi.bench.stamps import simulate_stacks
+from shapempi.catalog import SHEAR_TYPES
+from shapempi.errors import EngineError
+from shapempi.kernels import _metacal
+from shapempi.measure.galsim_engine import GalsimEngine
+from shapempi.measure.joint_fit import fit_psfs, starting_points
+from shapempi.measure.metacal import find_targets, shear_components
+from shapempi.measure.moments import adaptive_moments
+from shapempi.measure.native_engine import NativeEngine, fit_images, lattice_period, make_images
+from shapempi.measure.ngmix_engine import NgmixEngine
+from shapempi.measure.observation import Observations, prepare
+from shapempi.measure.shape_params import ShapeParams
+from shapempi.measure.shape_table import Measurement, new_table, record
+from shapempi.vignet import VignetStacks
+
+__all__ = ["Precision", "ShapesBenchmark", "bench_shapes"]
+
+#: Epochs per object.
+_EPOCHS = (1, 3, 5)
+
+_SEED = (1, 100, 200)
+
+#: ngmix's own settings of its minimiser, with which it is timed.
+_NGMIX_DEFAULTS = {"tolerance": 1e-5, "max_evaluations": 4000}
+
+
+@dataclass(frozen=True)
+class Precision:
+    """The native engine in one precision, on objects of one number of epochs.
+
+    Attributes
+    ----------
+    n_epoch : int
+        Epochs of each object.
+    precision : str
+        Of the images.
+    parts : mapping of str to Spread
+        Processor time of each part, and of `all` in one [ms per object].
+    image_operations, fit_operations : float
+        Multiply-adds for the images of one epoch, and the fits of one object.
+    image_fraction, fit_fraction : float
+        Part of the core's peak, in the precision of each, that they reach.
+    """
+
+    n_epoch: int
+    precision: str
+    parts: Mapping[str, Spread]
+    image_operations: float
+    fit_operations: float
+    image_fraction: float
+    fit_fraction: float
+
+
+@dataclass(frozen=True)
+class ShapesBenchmark:
+    """The result of `bench_shapes`.
+
+    Attributes
+    ----------
+    machine : mapping of str to str
+        Where this was measured.
+    n_object : int
+        Objects.
+    peak : mapping of str to float
+        Multiply-adds per second of one core, for each precision.
+    native : list of Precision
+        The native engine.
+    others : mapping of int to mapping of str to Spread
+        Of each number of epochs, the processor time of other engines on the same stamps [ms per object].
+    without : str
+        Why ngmix is not among them; empty if it is.
+    """
+
+    machine: Mapping[str, str]
+    n_object: int
+    peak: Mapping[str, float]
+    native: list[Precision] = field(default_factory=list)
+    others: dict[int, dict[str, Spread]] = field(default_factory=dict)
+    without: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return all numbers, for JSON."""
+        return asdict(self)
+
+    def lines(self) -> list[str]:
+        """Return the tables."""
+        lines = [", ".join(f"{name} {value}" for name, value in self.machine.items() if value)]
+        lines += [f"peak of a core: {', '.join(f'{v / 1e9:.1f} G/s {k}' for k, v in self.peak.items())} multiply-adds"]
+        lines += [f"{self.n_object} objects; processor time of one thread; median (1/6 to 5/6 of the repeats)", ""]
+        lines += ["| epochs | precision | part | ms per object | ms per object and epoch |", "|---|---|---|---|---|"]
+        for run in self.native:
+            for name, spread in run.parts.items():
+                lines.append(_row(run.n_epoch, run.precision, name, spread))
+        lines += [
+            "",
+            "| epochs | engine | ms per object | ratio to native float64 | to float32 |",
+            "|---|---|---|---|---|",
+        ]
+        for n_epoch, engines in self.others.items():
+            ours = {run.precision: run.parts["all"].median for run in self.native if run.n_epoch == n_epoch}
+            for name, spread in engines.items():
+                ratios = " | ".join(f"{spread.median / ours[precision]:.0f}" for precision in ("float64", "float32"))
+                lines.append(f"| {n_epoch} | {name} | {_text(spread)} | {ratios} |")
+        lines += ["", *([f"without ngmix: {self.without}", ""] if self.without else [])]
+        lines += ["| epochs | precision | multiply-adds per epoch: images | of the peak | fits | of the peak |"]
+        lines += ["|---|---|---|---|---|---|"]
+        for run in self.native:
+            fits = run.fit_operations / run.n_epoch
+            lines.append(
+                f"| {run.n_epoch} | {run.precision} | {run.image_operations / 1e6:.2f} M | "
+                f"{100 * run.image_fraction:.0f} % | {fits / 1e6:.2f} M | {100 * run.fit_fraction:.0f} % |"
+            )
+        return lines
+
+
+def _row(n_epoch: int, precision: str, name: str, spread: Spread) -> str:
+    """Return a row of the first table."""
+    return f"| {n_epoch} | {precision} | {name} | {_text(spread)} | {spread.median / n_epoch:.3f} |"
+
+
+def _text(spread: Spread) -> str:
+    """Return a time with its spread."""
+    digits = 3 if spread.median < 10 else 1
+    return f"{spread.median:.{digits}f} ({spread.low:.{digits}f} to {spread.high:.{digits}f})"
+
+
+def bench_shapes(
+    *,
+    n_object: int = 64,
+    n_repeat: int = 15,
+    n_slow: int = 1,
+    seed: int = 1,
+    report: Callable[[str], None] = lambda _: None,
+) -> ShapesBenchmark:
+    """Measure how long the shapes of simulated objects take, with one thread.
+
+    Objects of 1, 3 and 5 epochs; the native engine in both precisions and by part; the galsim engine and, where it can
+    be imported, ngmix's metacalibration bootstrap on the same stamps in the same process.  Functions take turns, so
+    that a machine whose speed drifts slows all down alike; what is done once only is done before.  The clock is that of
+    the processor, all threads of the process together.
+
+    Parameters
+    ----------
+    n_object : int, optional
+        Objects.
+    n_repeat : int, optional
+        Measurements of the native engine.
+    n_slow : int, optional
+        Measurements of the other engines.
+    seed : int, optional
+        Of the simulation.
+    report : callable, optional
+        Gets a line before each step.
+
+    Returns
+    -------
+    ShapesBenchmark
+        Times, ratios, and the fraction of the core's peak that is reached.
+    """
+    report("the multiply-add peak of a core")
+    peak = {"float64": peak_rate(), "float32": peak_rate(single=True)}
+    ngmix, without = _ngmix()
+    versions = {} if ngmix is None else {"ngmix": ngmix.version}
+    result = ShapesBenchmark(machine() | versions, n_object, peak, without=without)
+    for n_epoch in _EPOCHS:
+        report(f"{n_epoch} epoch{'s' if n_epoch > 1 else ''}: simulation of {n_object} objects")
+        stacks = simulate_stacks(n_object, n_epoch, np.random.default_rng([seed, n_epoch]))
+        report(f"{n_epoch}: native engine, {n_repeat} times in each precision")
+        for precision in ("float64", "float32"):
+            result.native.append(_native(stacks, precision, n_repeat, peak))
+        report(f"{n_epoch}: other engines, {n_slow} times")
+        result.others[n_epoch] = _others(stacks, ngmix, n_slow)
+    return result
+
+
+def _ngmix() -> tuple[NgmixEngine | None, str]:
+    """Return the engine of ngmix, or why there is none."""
+    try:
+        return NgmixEngine(), ""
+    except EngineError as error:
+        return None, str(error)
+
+
+def _native(stacks: VignetStacks, precision: str, n_repeat: int, peak: Mapping[str, float]) -> Precision:
+    """Time the native engine in one precision."""
+    params = ShapeParams.model_validate({"precision": precision})
+    n_object, size = len(stacks), stacks.image.shape[-1]
+    n_epoch = len(stacks.image) // n_object
+    observations = prepare(stacks, params, _SEED)
+    targets = (observations.psf, observations.jacobian, params.target_psf, params.step)
+    sigma, max_k = find_targets(*targets)
+    period = lattice_period(size)
+    shear = shear_components(SHEAR_TYPES, params.step)
+    images, _ = make_images(observations, params)
+    start, guessed = starting_points(observations, np.isfinite(sigma))
+    fits = fit_images(observations, images, sigma, start, params)
+    measurement = Measurement(np.isfinite(sigma), sigma, fit_psfs(observations, params), fits, guessed)
+    parts: dict[str, Callable[[], object]] = {
+        "prepare": lambda: prepare(stacks, params, _SEED),
+        "- moments of image and PSF": lambda: (
+            adaptive_moments(observations.image, observations.weight),
+            adaptive_moments(observations.psf),
+        ),
+        "PSF transform and target": lambda: find_targets(*targets),
+        "images of five types": lambda: _metacal.images(
+            observations.image,
+            observations.psf,
+            observations.jacobian,
+            sigma,
+            max_k,
+            shear,
+            noise=observations.noise,
+            period=period,
+            dtype=np.dtype(precision),
+        ),
+        "five fits": lambda: fit_images(observations, images, sigma, start, params),
+        "fits of the PSFs": lambda: fit_psfs(observations, params),
+        "record": lambda: record(new_table(stacks.number), observations, measurement),
+        "all": lambda: NativeEngine().measure(stacks, params, _SEED),
+    }
+    seconds = take_turns(parts, n_repeat)
+    image_count = sum(
+        count_images(j, s, k, SHEAR_TYPES, params.step, size, period)
+        for j, s, k in zip(observations.jacobian, sigma, max_k, strict=True)
+    )
+    fit_count = count_fits(fits, observations.first, observations.jacobian, sigma, _origins(observations), size)
+    return Precision(
+        n_epoch=n_epoch,
+        precision=precision,
+        parts={name: spread.scaled(1e3 / n_object) for name, spread in seconds.items()},
+        image_operations=image_count / len(stacks.image),
+        fit_operations=fit_count / n_object,
+        image_fraction=image_count / seconds["images of five types"].median / peak[precision],
+        fit_fraction=fit_count / seconds["five fits"].median / peak["float64"],
+    )
+
+
+def _origins(observations: Observations) -> np.ndarray:
+    """Return u, v [arcsec] of the objects from the centres of their stamps [n_epoch, 2]."""
+    return np.einsum("eij,ej->ei", observations.jacobian.reshape(-1, 2, 2), observations.offset)
+
+
+def _others(stacks: VignetStacks, ngmix: NgmixEngine | None, n_repeat: int) -> dict[str, Spread]:
+    """Time the other engines [ms per object]."""
+    params = ShapeParams()
+    engines: dict[str, Callable[[], object]] = {"galsim": lambda: GalsimEngine().measure(stacks, params, _SEED)}
+    GalsimEngine().measure(stacks.part(0, 1), params, _SEED)
+    if ngmix is not None:
+        bootstraps = _Bootstraps(ngmix, stacks)
+        bootstraps(1)
+        engines["ngmix, its bootstrap"] = bootstraps
+    seconds = take_turns(engines, n_repeat, before=False)
+    return {name: spread.scaled(1e3 / len(stacks)) for name, spread in seconds.items()}
+
+
+class _Bootstraps:
+    """Runs ngmix's metacalibration bootstrap, with its own settings, on objects that are prepared."""
+
+    def __init__(self, ngmix: NgmixEngine, stacks: VignetStacks) -> None:
+        self._ngmix = ngmix
+        self._params = ShapeParams().model_copy(update=_NGMIX_DEFAULTS)
+        self._observations = prepare(stacks, self._params, _SEED)
+        used = np.ones(len(self._observations.image), dtype=bool)
+        self._start, _ = starting_points(self._observations, used)
+
+    def __call__(self, n_object: int | None = None) -> None:
+        """Run it on the first objects, or on all."""
+        first = self._observations.first.tolist()
+        for i, epochs in enumerate(map(range, first[:-1], first[1:])):
+            if i == n_object:
+                return
+            rng = np.random.default_rng([*_SEED, i])
+            self._ngmix.bootstrap(self._observations, epochs, float(self._start[i, 4]), self._params, rng)
