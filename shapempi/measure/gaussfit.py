@@ -338,7 +338,7 @@ def fit_by_scipy(
     for scale in (1.0, 0.3, 3.0, 0.1, 10.0)[: params.n_try]:
         p = np.array(start, dtype=float)
         if scale != 1.0:
-            p[4] *= scale
+            p[4] = scale * abs(p[4])
             p[5] = residuals.best_flux(p) if residuals.allowed(p) else p[5]
         fit = _fit_once(residuals, p, params)
         n_evaluation += fit.n_evaluation
