@@ -122,10 +122,10 @@ def prepare(stacks: VignetStacks, params: EpochParams, seed: Sequence[int], *, n
         Usable epochs and counts.
     """
     owner = np.repeat(np.arange(len(stacks)), np.diff(stacks.first))
-    rows = np.arange(stacks.first[0], stacks.first[-1])
+    rows = np.arange(stacks.first[0], stacks.first[-1], dtype=np.int64)
     order = np.lexsort((stacks.ccd[rows], stacks.exposure[rows], owner))
     stamps = _stamps(stacks)
-    jacobian, offset = np.asarray(stacks.jacobian, dtype=float), np.asarray(stacks.offset, dtype=float)
+    jacobian, offset = (np.ascontiguousarray(array, np.float64) for array in (stacks.jacobian, stacks.offset))
     census = _noise.inspect(*stamps, jacobian, offset, params.core_radius, n_threads=n_threads)
     reason = _reasons(census, stamps[0][0].size if len(rows) else 0, jacobian, offset, params)[rows]
     rejected = np.zeros((len(stacks), len(Rejection)), np.int32)

@@ -308,6 +308,15 @@ def test_one_usable_pixel_and_values_beyond_single_precision(stacks):
     assert finite(made)
 
 
+def test_arrays_of_any_layout_will_do(masked):
+    other = {field.name: np.asarray(getattr(masked, field.name)) for field in fields(VignetStacks)}
+    for name, array in other.items():
+        wide = {"i": np.int64, "f": np.float64}[array.dtype.kind]
+        other[name] = np.asfortranarray(array.astype(wide) if name != "first" else array.astype(np.int32))
+        other[name].setflags(write=False)
+    assert same(prepare(VignetStacks(**other), PARAMS, SEED), prepare(masked, PARAMS, SEED))
+
+
 def test_stamps_are_not_changed(masked):
     before = {field.name: getattr(masked, field.name).tobytes() for field in fields(VignetStacks)}
     prepare(masked, PARAMS, SEED)
