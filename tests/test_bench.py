@@ -10,6 +10,7 @@ from shapempi.bench.clock import Spread, machine, peak_rate, take_turns
 from shapempi.bench.operations import count_fits, count_images
 from shapempi.bench.stamps import PIXEL_SCALE, SIZE, simulate_stacks
 from shapempi.catalog import SHEAR_TYPES
+from shapempi.kernels import _isa
 from shapempi.measure.shape_params import ShapeParams
 from shapempi.measure.shape_table import Fits
 from shapempi.measure.shapes import measure_shapes
@@ -101,6 +102,7 @@ def test_the_verb_prints_tables_and_writes_the_numbers(tmp_path, capsys):
         assert 0 < run["image_fraction"] < 1
         assert 0 < run["fit_fraction"] < 1
     assert found["others"]["3"]["galsim"]["median"] > 0
+    assert list(found["instruction_sets"]) == list(_isa.available())
     assert ("ngmix" in found["machine"]) != bool(found["without"])
 
 

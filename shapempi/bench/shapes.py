@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from shapempi.bench.operations import count_fits, count_images
 from shapempi.bench.stamps import simulate_stacks
 from shapempi.catalog import SHEAR_TYPES
 from shapempi.errors import EngineError
-from shapempi.kernels import _metacal
+from shapempi.kernels import _isa, _metacal
 from shapempi.measure.galsim_engine import GalsimEngine
 from shapempi.measure.joint_fit import fit_psfs, starting_points
 from shapempi.measure.metacal import find_targets, shear_components
@@ -29,6 +30,9 @@ __all__ = ["Precision", "ShapesBenchmark", "bench_shapes"]
 
 #: Epochs per object.
 _EPOCHS = (1, 3, 5)
+
+#: Epochs per object with which the instruction sets are compared.
+_OF_SETS = 3
 
 _SEED = (1, 100, 200)
 
@@ -79,6 +83,9 @@ class ShapesBenchmark:
         The native engine.
     others : mapping of int to mapping of str to Spread
         Of each number of epochs, the processor time of other engines on the same stamps [ms per object].
+    instruction_sets : mapping of str to Spread
+        Processor time of the native engine, float64, with each instruction set that the CPU has, three epochs
+        [ms per object].
     without : str
         Why ngmix is not among them; empty if it is.
     """
@@ -88,6 +95,7 @@ class ShapesBenchmark:
     peak: Mapping[str, float]
     native: list[Precision] = field(default_factory=list)
     others: dict[int, dict[str, Spread]] = field(default_factory=dict)
+    instruction_sets: dict[str, Spread] = field(default_factory=dict)
     without: str = ""
 
     def as_dict(self) -> dict[str, Any]:
@@ -102,7 +110,8 @@ class ShapesBenchmark:
         lines += ["| epochs | precision | part | ms per object | ms per object and epoch |", "|---|---|---|---|---|"]
         for run in self.native:
             for name, spread in run.parts.items():
-                lines.append(_row(run.n_epoch, run.precision, name, spread))
+                each = f"{spread.median / run.n_epoch:.3f}"
+                lines.append(f"| {run.n_epoch} | {run.precision} | {name} | {_text(spread)} | {each} |")
         lines += [
             "",
             "| epochs | engine | ms per object | ratio to native float64 | to float32 |",
@@ -113,6 +122,8 @@ class ShapesBenchmark:
             for name, spread in engines.items():
                 ratios = " | ".join(f"{spread.median / ours[precision]:.0f}" for precision in ("float64", "float32"))
                 lines.append(f"| {n_epoch} | {name} | {_text(spread)} | {ratios} |")
+        lines += ["", "| epochs | instruction set | ms per object |", "|---|---|---|"]
+        lines += [f"| {_OF_SETS} | {name} | {_text(spread)} |" for name, spread in self.instruction_sets.items()]
         lines += ["", *([f"without ngmix: {self.without}", ""] if self.without else [])]
         lines += ["| epochs | precision | multiply-adds per epoch: images | of the peak | fits | of the peak |"]
         lines += ["|---|---|---|---|---|---|"]
@@ -123,11 +134,6 @@ class ShapesBenchmark:
                 f"{100 * run.image_fraction:.0f} % | {fits / 1e6:.2f} M | {100 * run.fit_fraction:.0f} % |"
             )
         return lines
-
-
-def _row(n_epoch: int, precision: str, name: str, spread: Spread) -> str:
-    """Return a row of the first table."""
-    return f"| {n_epoch} | {precision} | {name} | {_text(spread)} | {spread.median / n_epoch:.3f} |"
 
 
 def _text(spread: Spread) -> str:
@@ -182,6 +188,8 @@ def bench_shapes(
             result.native.append(_native(stacks, precision, n_repeat, peak))
         report(f"{n_epoch}: other engines, {n_slow} times")
         result.others[n_epoch] = _others(stacks, ngmix, n_slow)
+        if n_epoch == _OF_SETS:
+            result.instruction_sets.update(_instruction_sets(stacks, n_repeat))
     return result
 
 
@@ -245,6 +253,16 @@ def _native(stacks: VignetStacks, precision: str, n_repeat: int, peak: Mapping[s
         image_fraction=image_count / seconds["images of five types"].median / peak[precision],
         fit_fraction=fit_count / seconds["five fits"].median / peak["float64"],
     )
+
+
+def _instruction_sets(stacks: VignetStacks, n_repeat: int) -> dict[str, Spread]:
+    """Time the native engine with each instruction set [ms per object]."""
+
+    def measure(isa: str) -> None:
+        NativeEngine().measure(stacks, ShapeParams.model_validate({"instruction_set": isa}), _SEED)
+
+    seconds = take_turns({isa: partial(measure, isa) for isa in _isa.available()}, n_repeat)
+    return {isa: spread.scaled(1e3 / len(stacks)) for isa, spread in seconds.items()}
 
 
 def _origins(observations: Observations) -> np.ndarray:
