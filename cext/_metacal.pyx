@@ -17,14 +17,15 @@ cdef extern from "isa.h" nogil:
 
 cdef extern from "metacal.h" nogil:
     ctypedef size_t (*metacal_size)(Py_ssize_t n, Py_ssize_t period) noexcept
+    ctypedef size_t (*metacal_space)(Py_ssize_t n, Py_ssize_t period, int with_dilated) noexcept
     ctypedef void (*metacal_tables)(Py_ssize_t n, Py_ssize_t period, void *tables) noexcept
     ctypedef void (*metacal_images)(const double *stamp, const double *psf, const double *noise,
-                                    const double *jacobian, double sigma, double max_k, const double *shear,
-                                    Py_ssize_t n_type, Py_ssize_t n, Py_ssize_t period, const void *tables,
-                                    void *scratch, void *out) noexcept
+                                    const double *jacobian, double sigma, double dilation, double max_k,
+                                    const double *shear, Py_ssize_t n_type, Py_ssize_t n, Py_ssize_t period,
+                                    const void *tables, void *scratch, void *out) noexcept
     cdef struct metacal_functions:
         metacal_size tables_size
-        metacal_size scratch_size
+        metacal_space scratch_size
         metacal_tables fill_tables
         metacal_images images
     metacal_functions metacal_select(int isa, int single) noexcept
@@ -114,7 +115,7 @@ def band(const double[:, :, ::1] psf, const double[:, ::1] jacobian, *, target="
 
 def images(const double[:, :, ::1] image, const double[:, :, ::1] psf, const double[:, ::1] jacobian,
            const double[::1] sigma, const double[::1] max_k, const double[:, ::1] shear, *,
-           const double[:, :, ::1] noise=None, Py_ssize_t period=128, dtype=np.float64, isa="auto", int n_threads=1):
+           const double[:, :, ::1] noise=None, double dilation=0.0, Py_ssize_t period=128, dtype=np.float64, isa="auto", int n_threads=1):
     """
     Make the metacalibration images of many epochs.
 
@@ -131,11 +132,13 @@ def images(const double[:, :, ::1] image, const double[:, :, ::1] psf, const dou
     sigma : ndarray of float64 [n]
         Sigma of the target PSF [arcsec].
     max_k : ndarray of float64 [n]
-        Largest wavenumber [1/arcsec] at which the PSF is deconvolved; infinite for no limit.
+        Largest wavenumber [1/arcsec] at which the PSF is deconvolved.
     shear : ndarray of float64 [n_type, 2]
         g1, g2 of each image.
     noise : ndarray of float64 [n, y, x], optional
         Independent noise of the images' level.
+    dilation : float, optional
+        If positive, the target is not a Gaussian but the PSF itself, larger by this factor (its pixel not).
     period : int, optional
         Period [pixel] of the Fourier lattice, even, not less than the side of the stamps.
     dtype : float64 or float32, optional
@@ -172,6 +175,8 @@ def images(const double[:, :, ::1] image, const double[:, :, ::1] psf, const dou
         raise ValueError("shear must have two components per type, and be smaller than 0.5")
     if period < side or period % 2 or period > 4096:
         raise ValueError(f"the period must be even and from {side} to 4096, not {period}")
+    if not (dilation == 0 or 1 <= dilation <= 1.5):
+        raise ValueError(f"the dilation must be 0 or from 1 to 1.5, not {dilation}")
     if not single and np.dtype(dtype) != np.float64:
         raise ValueError(f"dtype must be float64 or float32, not {np.dtype(dtype)}")
     result = np.empty((n, n_type, side, side), dtype=dtype)
@@ -180,7 +185,7 @@ def images(const double[:, :, ::1] image, const double[:, :, ::1] psf, const dou
     cdef size_t item = result.itemsize * n_type * side * side
     cdef char *out = <char *>_address(result)
     space = _space(use.tables_size(side, period))
-    scratch = [_space(use.scratch_size(side, period)) for _ in range(n_threads)]
+    scratch = [_space(use.scratch_size(side, period, dilation > 0)) for _ in range(n_threads)]
     cdef void *tables = _address(space)
     cdef uintptr_t[::1] scratch_at = np.array([_number(s) for s in scratch], dtype=np.uintp)
     cdef unsigned char[::1] done = np.zeros(n, dtype=np.uint8)
@@ -192,11 +197,11 @@ def images(const double[:, :, ::1] image, const double[:, :, ::1] psf, const dou
                 stamp_usable(&psf[i, 0, 0], &jacobian[i, 0], side)
                 and stamp_finite(&image[i, 0, 0], side)
                 and (not with_noise or stamp_finite(&noises[i, 0, 0], side))
-                and sigma[i] > 0 and isfinite(sigma[i]) and max_k[i] > 0
+                and sigma[i] > 0 and isfinite(sigma[i]) and max_k[i] > 0 and isfinite(max_k[i])
             ):
                 use.images(&image[i, 0, 0], &psf[i, 0, 0], &noises[i, 0, 0] if with_noise else NULL, &jacobian[i, 0],
-                           sigma[i], max_k[i], &shear[0, 0], n_type, side, period, tables, <void *>scratch_at[thread],
-                           out + i * item)
+                           sigma[i], dilation, max_k[i], &shear[0, 0], n_type, side, period, tables,
+                           <void *>scratch_at[thread], out + i * item)
                 done[i] = 1
     failed = ~np.asarray(done).astype(bool)
     if failed.any():

@@ -19,19 +19,22 @@
 
 /* Bytes of scratch for tables (one per call) and for one thread. */
 typedef size_t (*metacal_size)(ptrdiff_t n, ptrdiff_t period);
+typedef size_t (*metacal_space)(ptrdiff_t n, ptrdiff_t period, int with_dilated);
 /* Fill the tables; `tables` is aligned to 64 bytes like all scratch. */
 typedef void (*metacal_tables)(ptrdiff_t n, ptrdiff_t period, void *tables);
 /* Images of n_type shears of one epoch.
  *
  * stamp, psf, noise: n x n, finite; noise may be NULL.  The PSF's sum is positive.  jacobian: dudx, dudy, dvdx, dvdy.
- * sigma: of the target Gaussian [arcsec].  max_k: beyond it [1/arcsec] the inverse of the PSF is zero.  shear: g1, g2
- * of each type.  out: n_type images of the precision of the function. */
+ * sigma: of the target Gaussian [arcsec].  dilation: if positive the target is the PSF itself, larger by this factor,
+ * and sigma is not used.  max_k: beyond it [1/arcsec] the inverse of the PSF is zero; finite.  shear: g1, g2 of each
+ * type.  out: n_type images of the precision of the function. */
 typedef void (*metacal_images)(const double *stamp, const double *psf, const double *noise, const double *jacobian,
-                               double sigma, double max_k, const double *shear, ptrdiff_t n_type, ptrdiff_t n,
-                               ptrdiff_t period, const void *tables, void *scratch, void *out);
+                               double sigma, double dilation, double max_k, const double *shear, ptrdiff_t n_type,
+                               ptrdiff_t n, ptrdiff_t period, const void *tables, void *scratch, void *out);
 
 struct metacal_functions {
-    metacal_size tables_size, scratch_size;
+    metacal_size tables_size;
+    metacal_space scratch_size;
     metacal_tables fill_tables;
     metacal_images images;
 };
@@ -46,13 +49,13 @@ int stamp_finite(const double *stamp, ptrdiff_t n);
  * sky. */
 int stamp_usable(const double *psf, const double *jacobian, ptrdiff_t n);
 
-#define METACAL_DECLARE(isa, real)                                                                     \
-    size_t metacal_tables_size_##real##_##isa(ptrdiff_t n, ptrdiff_t period);                           \
-    size_t metacal_scratch_size_##real##_##isa(ptrdiff_t n, ptrdiff_t period);                          \
-    void metacal_fill_tables_##real##_##isa(ptrdiff_t n, ptrdiff_t period, void *tables);               \
-    void metacal_images_##real##_##isa(const double *stamp, const double *psf, const double *noise,     \
-                                       const double *jacobian, double sigma, double max_k,              \
-                                       const double *shear, ptrdiff_t n_type, ptrdiff_t n,              \
+#define METACAL_DECLARE(isa, real)                                                                         \
+    size_t metacal_tables_size_##real##_##isa(ptrdiff_t n, ptrdiff_t period);                              \
+    size_t metacal_scratch_size_##real##_##isa(ptrdiff_t n, ptrdiff_t period, int with_dilated);           \
+    void metacal_fill_tables_##real##_##isa(ptrdiff_t n, ptrdiff_t period, void *tables);                  \
+    void metacal_images_##real##_##isa(const double *stamp, const double *psf, const double *noise,        \
+                                       const double *jacobian, double sigma, double dilation, double max_k, \
+                                       const double *shear, ptrdiff_t n_type, ptrdiff_t n,                 \
                                        ptrdiff_t period, const void *tables, void *scratch, void *out);
 
 METACAL_DECLARE(portable, f64)

@@ -1,6 +1,7 @@
 /* The body of metacal_f64.c and metacal_f32.c: see metacal.h for the mathematics, lattice.h for the transforms. */
 #include <stdint.h>
 
+#include "dilated_target.h"
 #include "isa.h"
 #include "lattice.h"
 #include "metacal.h"
@@ -39,7 +40,8 @@ struct workspace {
     REAL *half_even;      /* [stamp][y][h_padded] */
     REAL *half_odd;
     double *gauss;        /* [+alpha, -alpha][step or value][alpha] */
-    double *phase;        /* scratch of phase_rows */
+    REAL *dilated;        /* [beta][+alpha, -alpha][real, imaginary][alpha]; the target `dilate` only */
+    double *phase;        /* scratch of phase_rows and dilated_target */
     ptrdiff_t *reach;     /* [panel]: rows beta of it that are not all zero */
 };
 
@@ -52,7 +54,7 @@ static size_t take(char **space, ptrdiff_t count, size_t size)
 }
 
 /* Lay the arrays out in `space`, or only count their bytes if that is NULL. */
-static size_t lay_out(ptrdiff_t n, ptrdiff_t period, char *space, struct workspace *w)
+static size_t lay_out(ptrdiff_t n, ptrdiff_t period, int with_dilated, char *space, struct workspace *w)
 {
     const ptrdiff_t h = n / 2 + 1, h_padded = round_up(h, LANES), h_rows = round_up(h, INVERSE_ROWS);
     const ptrdiff_t beta = round_up(period / 2 + 1, BLOCK_ROWS), alpha = round_up(period / 2 + 1, LANES);
@@ -79,7 +81,8 @@ static size_t lay_out(ptrdiff_t n, ptrdiff_t period, char *space, struct workspa
     ARRAY(half_even, rows * h_padded);
     ARRAY(half_odd, rows * h_padded);
     ARRAY(gauss, 4 * alpha);
-    ARRAY(phase, PHASE_SCRATCH(width));
+    ARRAY(dilated, with_dilated ? 4 * beta * alpha : 0);
+    ARRAY(phase, PHASE_SCRATCH(width) + DILATED_SCRATCH(n));
     ARRAY(reach, alpha / LANES + 1);
 #undef ARRAY
     return total;
@@ -90,10 +93,10 @@ size_t REAL_NAME(metacal_tables_size)(ptrdiff_t n, ptrdiff_t period)
     return (size_t)lattice_tables_size(n, period) * sizeof(REAL);
 }
 
-size_t REAL_NAME(metacal_scratch_size)(ptrdiff_t n, ptrdiff_t period)
+size_t REAL_NAME(metacal_scratch_size)(ptrdiff_t n, ptrdiff_t period, int with_dilated)
 {
     struct workspace w;
-    return lay_out(n, period, NULL, &w);
+    return lay_out(n, period, with_dilated, NULL, &w);
 }
 
 void REAL_NAME(metacal_fill_tables)(ptrdiff_t n, ptrdiff_t period, void *tables)
@@ -217,24 +220,33 @@ static inline vreal load_doubles(const double *p)
 
 /* target over PSF at one vector of lattice points: the complex factor of every stamp's transform.
  *
- * Zero beyond either ellipse; a PSF below the accuracy is taken as that accuracy. */
-static inline void deconvolve(vreal psf_re, vreal psf_im, vreal gauss, vreal source, REAL accuracy, REAL flux,
-                              REAL max_source, vreal *re, vreal *im)
+ * Zero beyond either ellipse; a PSF below the accuracy is taken as that accuracy.  `dilated`, if not NULL, is the
+ * target itself, and the Gaussian only says where it ends. */
+static inline void deconvolve(vreal psf_re, vreal psf_im, vreal gauss, vreal source, const REAL *dilated,
+                              ptrdiff_t dilated_im, REAL accuracy, REAL flux, REAL max_source, vreal *re, vreal *im)
 {
     const vreal power = psf_re * psf_re + psf_im * psf_im;
     const vmask inside = (gauss >= all((REAL)METACAL_ACCURACY)) & (source <= all(max_source));
     const vmask small = power < all(accuracy * accuracy);
-    const vreal top = choose(inside, gauss * flux, all(0));
+    const vreal top = choose(inside, dilated ? all(1) : gauss * flux, all(0));
     const vreal quotient = top / power;
+    const vreal ratio_re = choose(small, top / accuracy, quotient * psf_re);
+    const vreal ratio_im = choose(small, all(0), -quotient * psf_im);
 
-    *re = choose(small, top / accuracy, quotient * psf_re);
-    *im = choose(small, all(0), -quotient * psf_im);
+    if (dilated) {
+        const vreal target_re = load(dilated), target_im = load(dilated + dilated_im);
+        *re = ratio_re * target_re - ratio_im * target_im;
+        *im = ratio_re * target_im + ratio_im * target_re;
+    } else {
+        *re = ratio_re;
+        *im = ratio_im;
+    }
 }
 
 /* Forward transforms of one shear, deconvolution, and what of the result is even and odd along beta. */
 static inline __attribute__((always_inline)) void shear_forward(
     const struct lattice_tables *t, const struct shear_map *map, double max_k, double flux, ptrdiff_t n_panel,
-    struct workspace *w, const int n_stamp)
+    struct workspace *w, const int n_stamp, const int is_dilated)
 {
     const ptrdiff_t width = MOST_STAMPS * 2 * t->h_padded, n_alpha = n_panel * LANES;
     const ptrdiff_t panel_size = 4 * LANES * t->n_frequency;
@@ -262,9 +274,11 @@ static inline __attribute__((always_inline)) void shear_forward(
             transform_vector(w->turned, t->h, t->h_padded, t->cos_x + at, t->sin_x + at, t->n_frequency_padded,
                              n_stamp, sum);
             const vreal er = sum[PSF][0], ei = sum[PSF][1], dr = sum[PSF][2], di = sum[PSF][3];
-            deconvolve(er + di, ei - dr, load_doubles(w->gauss + n_alpha + at), square + cross, accuracy, (REAL)flux,
-                       max_source, &plus_re, &plus_im);
-            deconvolve(er - di, ei + dr, load_doubles(w->gauss + 3 * n_alpha + at), square - cross, accuracy,
+            const REAL *dilated = is_dilated ? w->dilated + 4 * j * t->n_frequency_padded + at : NULL;
+            deconvolve(er + di, ei - dr, load_doubles(w->gauss + n_alpha + at), square + cross, dilated,
+                       t->n_frequency_padded, accuracy, (REAL)flux, max_source, &plus_re, &plus_im);
+            deconvolve(er - di, ei + dr, load_doubles(w->gauss + 3 * n_alpha + at), square - cross,
+                       dilated ? dilated + 2 * t->n_frequency_padded : NULL, t->n_frequency_padded, accuracy,
                        (REAL)flux, max_source, &minus_re, &minus_im);
             UNROLL
             for (int k = GALAXY; k < n_stamp; k++) {
@@ -380,17 +394,19 @@ static void unfold(const struct lattice_tables *t, const struct workspace *w, in
 }
 
 void REAL_NAME(metacal_images)(const double *stamp, const double *psf, const double *noise, const double *jacobian,
-                               double sigma, double max_k, const double *shear, ptrdiff_t n_type, ptrdiff_t n,
-                               ptrdiff_t period, const void *tables, void *scratch, void *out)
+                               double sigma, double dilation, double max_k, const double *shear, ptrdiff_t n_type,
+                               ptrdiff_t n, ptrdiff_t period, const void *tables, void *scratch, void *out)
 {
     const struct lattice_tables t = lattice_tables_view(n, period, (REAL *)tables);
-    const int n_stamp = noise ? MOST_STAMPS : MOST_STAMPS - 1;
+    const int n_stamp = noise ? MOST_STAMPS : MOST_STAMPS - 1, is_dilated = dilation > 0.0;
     const ptrdiff_t width = MOST_STAMPS * 2 * t.h_padded;
+    const double flux = vdouble_total(psf, n * n), dq = 2.0 * 3.14159265358979323846 / (double)period;
     struct workspace w;
-    const double flux = vdouble_total(psf, n * n);
     ptrdiff_t n_beta = 0;
 
-    lay_out(n, period, scratch, &w);
+    lay_out(n, period, is_dilated, scratch, &w);
+    if (is_dilated)
+        sigma = sqrt(*cut_limit()) * dilation / max_k; /* ends where the dilated PSF does */
     for (ptrdiff_t s = 0; s < n_type; s++) {
         const struct shear_map map = map_of_shear(jacobian, shear[2 * s], shear[2 * s + 1], sigma, max_k, period);
         n_beta = map.n_beta > n_beta ? map.n_beta : n_beta;
@@ -408,10 +424,18 @@ void REAL_NAME(metacal_images)(const double *stamp, const double *psf, const dou
         const ptrdiff_t n_alpha = reach_of_panels(&map, max_k, period, w.reach);
         const ptrdiff_t n_panel = round_up(n_alpha, LANES) / LANES;
 
-        if (noise)
-            shear_forward(&t, &map, max_k, flux, n_panel, &w, MOST_STAMPS);
-        else
-            shear_forward(&t, &map, max_k, flux, n_panel, &w, MOST_STAMPS - 1);
+        if (is_dilated) {
+            dilated_target(psf, n, dilation, map.a, map.b, dq, map.n_beta, n_alpha, t.n_frequency_padded, w.phase,
+                           w.dilated);
+            if (noise)
+                shear_forward(&t, &map, max_k, flux, n_panel, &w, MOST_STAMPS, 1);
+            else
+                shear_forward(&t, &map, max_k, flux, n_panel, &w, MOST_STAMPS - 1, 1);
+        } else if (noise) {
+            shear_forward(&t, &map, max_k, flux, n_panel, &w, MOST_STAMPS, 0);
+        } else {
+            shear_forward(&t, &map, max_k, flux, n_panel, &w, MOST_STAMPS - 1, 0);
+        }
         shear_inverse(&t, &map, n_alpha, &w, n_stamp - GALAXY);
         unfold(&t, &w, noise != NULL, (REAL *)out + s * n * n);
     }

@@ -18,6 +18,7 @@ def images(
     shear: NDArray[np.float64],
     *,
     noise: NDArray[np.float64] | None = None,
+    dilation: float = 0.0,
     period: int = 128,
     dtype: DTypeLike = np.float64,
     isa: str = "auto",

@@ -111,9 +111,17 @@ def moments_sigma(psf: galsim.InterpolatedImage) -> float:
     return float(np.sqrt(variance * min(1.1, 1.0 + 2.0 * (np.sqrt(1.0 + e) - 1.0))))
 
 
+def size_sigma(psf: galsim.InterpolatedImage) -> float:
+    """Return the sigma [arcsec] of the round Gaussian as large as the PSF by its adaptive moments, or NaN."""
+    moments = galsim.hsm.FindAdaptiveMom(psf.image, strict=False, use_sky_coords=True)
+    if moments.error_message or not moments.moments_sigma > 0:
+        return float("nan")
+    return float(moments.moments_sigma / (1.0 - moments.observed_shape.e**2) ** 0.25)
+
+
 #: The ways to find the target's sigma, by name.
 TARGETS: Mapping[str, Callable[[galsim.InterpolatedImage], float]] = MappingProxyType(
-    {"gauss": gauss_sigma, "azgauss": azimuthal_sigma, "fitgauss": moments_sigma}
+    {"gauss": gauss_sigma, "azgauss": azimuthal_sigma, "fitgauss": moments_sigma, "dilate": size_sigma}
 )
 
 
@@ -151,12 +159,14 @@ def metacal_images(
     jacobian = np.reshape(np.asarray(jacobian, dtype=float), (2, 2))
     try:
         psf_profile = galsim.InterpolatedImage(_galsim_image(psf, _local_wcs(jacobian)), x_interpolant="lanczos15")
-        sigma = params.target_sigma or (1.0 + 2.0 * params.step) * TARGETS[params.target_psf](psf_profile)
+        sigma = params.target_sigma or _larger(TARGETS[params.target_psf](psf_profile), jacobian, params)
     except galsim.GalSimError:
         return None
     if not np.isfinite(sigma):
         return None
     operator = _Operator(psf_profile, jacobian, sigma, size)
+    if params.target_psf == "dilate" and not params.target_sigma:
+        operator.dilate(psf_profile, 1.0 + 2.0 * params.step)
     galaxy = operator.profile(image)
     # Only the array turns; PSF, Jacobian and shear stay.  Turned back afterwards, the noise was sheared by -step.
     turned = operator.profile(np.rot90(noise))
@@ -166,6 +176,16 @@ def metacal_images(
         factor = operator.factor(matrix)
         images[kind] = operator.draw(galaxy, matrix, factor) + np.rot90(operator.draw(turned, matrix, factor), 3)
     return MetacalImages(image=MappingProxyType(images), sigma=float(sigma))
+
+
+def _larger(sigma: float, jacobian: np.ndarray, params: MetacalParams) -> float:
+    """Return the sigma of a target after its dilation, in which `dilate` leaves the pixel as it is."""
+    factor = 1.0 + 2.0 * params.step
+    if params.target_psf != "dilate":
+        return factor * sigma
+    pixel = float(np.sum(jacobian**2)) / 24.0
+    variance = factor**2 * (sigma**2 - pixel) + pixel
+    return float(np.sqrt(variance)) if variance > 0 else float("nan")
 
 
 def _local_wcs(jacobian: np.ndarray) -> galsim.JacobianWCS:
@@ -200,10 +220,18 @@ class _Operator:
         qx = np.arange(nx + 1)[None, :] * self._dq
         qy = np.arange(-ny, ny + 1)[:, None] * self._dq
         ((a, b), (c, d)) = self._inverse_jacobian
-        ksq = ((a * qx + c * qy) ** 2 + (b * qx + d * qy) ** 2) * sigma**2
+        self._k = np.hypot(a * qx + c * qy, b * qx + d * qy)
+        ksq = (sigma * self._k) ** 2
         self._target = np.where(ksq <= cut, np.exp(-0.5 * ksq), 0.0) * psf.flux
         self._rows = np.arange(-ny, ny + 1) % self._period
         self._pixels = (np.arange(size) - size // 2) % self._period
+
+    def dilate(self, psf: galsim.InterpolatedImage, factor: float) -> None:
+        """Take the PSF itself as the target, larger by a factor but for its pixel."""
+        pixel = self._wcs.toWorld(galsim.Pixel(1.0))
+        larger = galsim.Convolve(psf, galsim.Deconvolve(pixel)).dilate(factor)
+        values = self._transform(galsim.Convolve(larger, pixel), self._inverse_jacobian)
+        self._target = np.where(self._k * factor <= psf.maxk, values, 0.0)
 
     def profile(self, stamp: np.ndarray) -> galsim.InterpolatedImage:
         """Return the interpolated image of a stamp."""

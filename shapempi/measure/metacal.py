@@ -24,6 +24,7 @@ __all__ = [
     "MetacalImages",
     "MetacalParams",
     "TargetName",
+    "dilation_of",
     "find_targets",
     "fourier_period",
     "metacal_images",
@@ -33,7 +34,7 @@ __all__ = [
 ]
 
 #: The ways to find the target PSF.
-TargetName = Literal["gauss", "azgauss", "fitgauss"]
+TargetName = Literal["gauss", "azgauss", "fitgauss", "dilate"]
 
 #: Direction of the shear of each type, in units of the step.
 _DIRECTION: Mapping[str, tuple[int, int]] = MappingProxyType(
@@ -47,9 +48,9 @@ class MetacalParams(Params):
     step: float = key(0.01, "Shear that is applied to the images, in each direction.", gt=0, le=0.1)
     target_psf: TargetName = key(
         "azgauss",
-        "How the round Gaussian target PSF is found: azgauss from the azimuthal mean of the PSF's transform, gauss "
-        "from the smallest wavenumber at which it falls below 0.01 (sensitive to noise in the PSF), fitgauss from the "
-        "PSF's adaptive moments.",
+        "The target PSF, a round Gaussian: azgauss from the azimuthal mean of the PSF's transform, gauss from the "
+        "smallest wavenumber at which it falls below 0.01 (sensitive to noise in the PSF), fitgauss from the PSF's "
+        "adaptive moments; or dilate, the PSF itself, a little larger, which keeps its shape.",
     )
     target_sigma: float = key(
         0.0, "Sigma of the target PSF, the same for all epochs; 0 finds it from each epoch's PSF.", unit="arcsec", ge=0
@@ -64,7 +65,8 @@ class MetacalImages(NamedTuple):
     images : dict of str to ndarray [..., y, x]
         The images of each type, in the order asked for; NaN where a stamp cannot be computed.
     target_sigma : float or ndarray of float64 [...]
-        Sigma of the target PSF [arcsec], the same for all types; NaN where there is none.
+        Sigma of the target PSF [arcsec], the same for all types; NaN where there is none.  Of `dilate`, which is no
+        Gaussian, that of the Gaussian with its adaptive moments' T, without its shape.
     """
 
     images: dict[str, np.ndarray]
@@ -112,11 +114,23 @@ def _moments_sigma(psf: np.ndarray, jacobian: np.ndarray, n_threads: int) -> np.
     With T and the distortion e of the PSF's adaptive moments on the sky, the target is a round Gaussian of
     T min(1.1, 1 + 2 (sqrt(1 + e) - 1)): large enough along the major axis, too.
     """
-    rows = adaptive_moments(psf)
+    rows = adaptive_moments(psf, n_threads=n_threads)
     g1, g2, T = to_sky(rows["g1"], rows["g2"], rows["sigma"], jacobian)
     g = np.hypot(g1, g2)
     factor = np.minimum(1.1, 1.0 + 2.0 * (np.sqrt(1.0 + 2.0 * g / (1.0 + g**2)) - 1.0))
     return np.where(rows["flag"] == 0, np.sqrt(0.5 * T * factor), np.nan)
+
+
+def _dilated_sigma(psf: np.ndarray, jacobian: np.ndarray, dilation: float, n_threads: int) -> np.ndarray:
+    """Return the sigma [arcsec] of the round Gaussian that is as large as the target `dilate`.
+
+    T of the PSF's adaptive moments without that of the pixel is dilated; the pixel is not.
+    """
+    rows = adaptive_moments(psf, n_threads=n_threads)
+    _, _, T = to_sky(rows["g1"], rows["g2"], rows["sigma"], jacobian)
+    pixel = np.sum(jacobian**2, axis=1) / 12.0
+    size = dilation**2 * (T - pixel) + pixel
+    return np.where((rows["flag"] == 0) & (size > 0), np.sqrt(0.5 * np.maximum(size, 0.0)), np.nan)
 
 
 def find_targets(
@@ -166,10 +180,19 @@ def find_targets(
             raise ValueError(f"the target's sigma must be positive, not {target}")
         return np.where(np.isfinite(max_k), given, np.nan), max_k
     if target == "fitgauss":
-        sigma = np.where(np.isfinite(max_k), _moments_sigma(psf, jacobian, n_threads), np.nan)
+        sigma = (1.0 + 2.0 * step) * _moments_sigma(psf, jacobian, n_threads)
+    elif target == "dilate":
+        sigma = _dilated_sigma(psf, jacobian, dilation_of(target, step), n_threads)
     elif rule == "none":
-        raise ValueError(f"unknown target PSF {target!r}; give gauss, azgauss, fitgauss or a sigma in arcsec")
-    return sigma * (1.0 + 2.0 * step), max_k
+        raise ValueError(f"unknown target PSF {target!r}; give gauss, azgauss, fitgauss, dilate or a sigma in arcsec")
+    else:
+        sigma *= 1.0 + 2.0 * step
+    return np.where(np.isfinite(max_k), sigma, np.nan), max_k
+
+
+def dilation_of(target: str | float | np.ndarray, step: float) -> float:
+    """Return the factor by which the target `dilate` is larger than the PSF; 0 for all others, Gaussians."""
+    return 1.0 + 2.0 * step if isinstance(target, str) and target == "dilate" else 0.0
 
 
 def metacal_images(
@@ -199,8 +222,9 @@ def metacal_images(
     noise : array_like of float [..., y, x], optional
         Independent noise of the images' level (variance per pixel).  It is added, processed, to cancel the shear
         response of the images' own noise; the inverse variance of the result is then half the images'.
-    target : {"azgauss", "gauss", "fitgauss"} or float or array_like of float [...], optional
-        The rule by which the round Gaussian target PSF is found, or its final sigma [arcsec].
+    target : {"azgauss", "gauss", "fitgauss", "dilate"} or float or array_like of float [...], optional
+        The rule by which the round Gaussian target PSF is found, or its final sigma [arcsec].  `dilate` is no
+        Gaussian but the PSF itself, larger by 1 + 2 step, its pixel left as it is: it keeps the PSF's shape.
     step : float, optional
         Shear, in each direction; at most 0.1.
     types : sequence of str, optional
@@ -249,6 +273,7 @@ def metacal_images(
         max_k,
         shear_components(types, step),
         noise=noises,
+        dilation=dilation_of(rule, step),
         period=fourier_period(size),
         dtype=dtype,
         isa=isa,

@@ -10,7 +10,7 @@ import numpy as np
 from shapempi.catalog import SHEAR_TYPES
 from shapempi.kernels import _metacal
 from shapempi.measure.joint_fit import fit_objects, fit_psfs, starting_points
-from shapempi.measure.metacal import find_targets, shear_components, shear_matrix, sheared_weight
+from shapempi.measure.metacal import dilation_of, find_targets, shear_components, shear_matrix, sheared_weight
 from shapempi.measure.observation import Observations, prepare
 from shapempi.measure.shape_params import ShapeParams
 from shapempi.measure.shape_table import Fits, Measurement, new_table, record
@@ -90,10 +90,11 @@ def make_images(
     sigma : ndarray of float64 [n_epoch]
         Sigma of the target PSF [arcsec]; NaN where there are no images.
     """
+    target = params.target_sigma or params.target_psf
     sigma, max_k = find_targets(
         observations.psf,
         observations.jacobian,
-        params.target_sigma or params.target_psf,
+        target,
         params.step,
         isa=params.instruction_set,
         n_threads=n_threads,
@@ -106,6 +107,7 @@ def make_images(
         max_k,
         shear_components(SHEAR_TYPES, params.step),
         noise=observations.noise,
+        dilation=dilation_of(target, params.step),
         period=lattice_period(observations.image.shape[-1]),
         dtype=np.dtype(params.precision),
         isa=params.instruction_set,
