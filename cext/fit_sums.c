@@ -383,33 +383,36 @@ static void add(const fit_epoch *epoch, const fit_model *model, const double *pa
         add_mixture(epoch, model, c, &at, largest, sums);
 }
 
-/* Some of the numbers p[0], p[1], ...: those from n on become zero. */
-static inline vdouble load_some(const double *p, ptrdiff_t n)
-{
-    double some[SIMD_DOUBLES] = {0};
-
-    if (n >= SIMD_DOUBLES)
-        return vdouble_load(p);
-    for (ptrdiff_t i = 0; i < n; i++)
-        some[i] = p[i];
-    return vdouble_load(some);
-}
-
 static inline vdouble zero_unless(vint64 condition, vdouble x)
 {
     return (vdouble)(condition & (vint64)x);
 }
 
+/* Some of the numbers p[0], p[1], ..., of which there are `all`: those from n on become zero. */
+static inline vdouble load_some(const double *p, ptrdiff_t n, ptrdiff_t all)
+{
+    double some[SIMD_DOUBLES] = {0};
+
+    if (n >= SIMD_DOUBLES)
+        return vdouble_load(p);
+    if (all >= SIMD_DOUBLES)
+        return zero_unless(vdouble_index() < vdouble_all((double)n), vdouble_load(p));
+    for (ptrdiff_t i = 0; i < n; i++)
+        some[i] = p[i];
+    return vdouble_load(some);
+}
+
 static ptrdiff_t pack_weight(const double *restrict weight, ptrdiff_t ny, ptrdiff_t nx, double *restrict packed)
 {
+    const double *const end = weight + ny * nx;
     const vdouble zero = {0};
     vdouble n = zero;
     for (ptrdiff_t y = 0; y < ny; y++) {
         double *restrict to = packed + FIT_COLUMNS * y;
         for (ptrdiff_t x = 0; x < nx; x += FIT_COLUMNS) {
-            for (ptrdiff_t lane = 0; lane < FIT_COLUMNS; lane += SIMD_DOUBLES) {
-                const vdouble w = load_some(weight + x + lane, nx - x - lane);
-                vdouble_store(to + lane, zero_unless(w > zero, w));
+            for (ptrdiff_t lane = x; lane < x + FIT_COLUMNS; lane += SIMD_DOUBLES) {
+                const vdouble w = load_some(weight + lane, nx - lane, end - weight - lane);
+                vdouble_store(to + lane - x, zero_unless(w > zero, w));
                 n += zero_unless(w > zero, vdouble_all(1.0));
             }
             to += FIT_COLUMNS * ny;
@@ -422,16 +425,17 @@ static ptrdiff_t pack_weight(const double *restrict weight, ptrdiff_t ny, ptrdif
 static double pack_signal(const double *restrict weight, const double *restrict image, ptrdiff_t ny, ptrdiff_t nx,
                           double *restrict packed)
 {
+    const double *const end = image + ny * nx;
     const vdouble zero = {0};
     vdouble square = zero;
     for (ptrdiff_t y = 0; y < ny; y++) {
         ptrdiff_t at = FIT_COLUMNS * y;
         for (ptrdiff_t x = 0; x < nx; x += FIT_COLUMNS) {
-            for (ptrdiff_t lane = 0; lane < FIT_COLUMNS; lane += SIMD_DOUBLES) {
-                const vdouble w = vdouble_load(weight + at + lane);
+            for (ptrdiff_t lane = x; lane < x + FIT_COLUMNS; lane += SIMD_DOUBLES) {
+                const vdouble w = vdouble_load(weight + at + lane - x);
                 /* What a pixel without weight holds may be no number. */
-                const vdouble d = zero_unless(w > zero, load_some(image + x + lane, nx - x - lane));
-                vdouble_store(packed + at + lane, w * d);
+                const vdouble d = zero_unless(w > zero, load_some(image + lane, nx - lane, end - image - lane));
+                vdouble_store(packed + at + lane - x, w * d);
                 square += w * d * d;
             }
             at += FIT_COLUMNS * ny;
