@@ -242,6 +242,14 @@ static inline void phase_rows(double phase, double amplitude, ptrdiff_t n_row, p
     double *restrict c1 = scratch, *restrict s1 = c1 + width, *restrict c = s1 + width, *restrict s = c + width;
     const double dc = cos(phase), ds = sin(phase);
 
+    if (phase == 0.0) {
+        for (ptrdiff_t row = 0; row < n_row; row++)
+            for (ptrdiff_t m = 0; m < width; m++) {
+                out[row * 2 * width + m] = (REAL)amplitude;
+                out[(row * 2 + 1) * width + m] = 0;
+            }
+        return;
+    }
     c1[0] = 1.0;
     s1[0] = 0.0;
     for (ptrdiff_t m = 1; m < width; m++) {

@@ -2,6 +2,7 @@
 
 #include <math.h>
 
+#include "clones.h"
 #include "isa.h"
 
 #define FUNCTIONS(real, isa)                                                                                 \
@@ -20,6 +21,7 @@ struct metacal_functions metacal_select(int isa, int single)
     return table[isa][single];
 }
 
+CLONES
 int stamp_finite(const double *stamp, ptrdiff_t n)
 {
     int bad = 0;
@@ -29,6 +31,7 @@ int stamp_finite(const double *stamp, ptrdiff_t n)
     return !bad;
 }
 
+CLONES
 int stamp_usable(const double *psf, const double *jacobian, ptrdiff_t n)
 {
     const double area = fabs(jacobian[0] * jacobian[3] - jacobian[1] * jacobian[2]);

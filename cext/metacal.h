@@ -17,6 +17,9 @@
  * not taken smaller. */
 #define METACAL_ACCURACY 1e-5
 
+/* The longest side of a stamp. */
+#define LATTICE_LARGEST 401
+
 /* Bytes of scratch for tables (one per call) and for one thread. */
 typedef size_t (*metacal_size)(ptrdiff_t n, ptrdiff_t period);
 typedef size_t (*metacal_space)(ptrdiff_t n, ptrdiff_t period, int with_dilated);

@@ -10,6 +10,9 @@
 #pragma clang fp contract(fast)
 #endif
 
+/* Rows of the noise that are turned together. */
+#define TURNED_ROWS 8
+
 /* The order of the stamps of an epoch; the last is left out when there is no noise. */
 enum { PSF, GALAXY, NOISE, MOST_STAMPS };
 
@@ -381,14 +384,24 @@ static void unfold(const struct lattice_tables *t, const struct workspace *w, in
     }
     if (!with_noise)
         return;
-    /* numpy.rot90(noise, 3)[y, x] = noise[n - 1 - x, y] */
-    for (ptrdiff_t row = 0; row < n; row++) {
-        const REAL *even = w->half_even + (n + row) * t->h_padded, *odd = w->half_odd + (n + row) * t->h_padded;
-        REAL *to = out + c * n + (n - 1 - row);
-        to[0] += even[0];
-        for (ptrdiff_t x = 1; x <= c; x++) {
-            to[x * n] += even[x] - odd[x];
-            to[-x * n] += even[x] + odd[x];
+    /* numpy.rot90(noise, 3)[y, x] = noise[n - 1 - x, y], a few rows of the noise at a time */
+    for (ptrdiff_t first = 0; first < n; first += TURNED_ROWS) {
+        REAL strip[TURNED_ROWS][LATTICE_LARGEST];
+        const ptrdiff_t count = n - first < TURNED_ROWS ? n - first : TURNED_ROWS;
+
+        for (ptrdiff_t r = 0; r < count; r++) {
+            const REAL *even = w->half_even + (n + first + r) * t->h_padded;
+            const REAL *odd = w->half_odd + (n + first + r) * t->h_padded;
+            strip[r][c] = even[0];
+            for (ptrdiff_t x = 1; x <= c; x++) {
+                strip[r][c + x] = even[x] - odd[x];
+                strip[r][c - x] = even[x] + odd[x];
+            }
+        }
+        for (ptrdiff_t y = 0; y < n; y++) {
+            REAL *to = out + y * n + n - 1 - first;
+            for (ptrdiff_t r = 0; r < count; r++)
+                to[-r] += strip[r][y];
         }
     }
 }

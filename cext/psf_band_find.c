@@ -405,7 +405,7 @@ static double gauss_sigma(const struct plane *plane, const struct label_lattice 
 static double azgauss_sigma(const struct plane *plane, const struct label_lattice *lattice, double start)
 {
     const double limit = 0.03;
-    ptrdiff_t r = start > 2.0 ? (ptrdiff_t)start - 1 : 1;
+    ptrdiff_t r = start > 1.0 ? (ptrdiff_t)start : 1;
     double inner = ring_of(plane, lattice, r, limit).mean, outer = NAN, fraction;
 
     while (inner < limit && r > 1)

@@ -24,7 +24,7 @@ __all__ = ["NativeEngine", "fit_images", "lattice_period", "make_images"]
 _PERIOD = 1.125
 
 #: Epochs that are worked on together: their images of all types, 0.1 MB each, stay in the cache.
-_EPOCHS_PER_PART = 48
+_EPOCHS_PER_PART = 96
 
 
 class NativeEngine:
