@@ -15,6 +15,7 @@ from shapempi.bench.stamps import simulate_stacks
 from shapempi.catalog import SHEAR_TYPES
 from shapempi.errors import EngineError
 from shapempi.kernels import _isa, _metacal
+from shapempi.measure.fit import HALF_LIGHT
 from shapempi.measure.galsim_engine import GalsimEngine
 from shapempi.measure.joint_fit import fit_psfs, starting_points
 from shapempi.measure.metacal import find_targets, shear_components
@@ -214,7 +215,14 @@ def _native(stacks: VignetStacks, precision: str, n_repeat: int, peak: Mapping[s
     images, _ = make_images(observations, params)
     start, guessed = starting_points(observations, np.isfinite(sigma))
     fits = fit_images(observations, images, sigma, start, params)
-    measurement = Measurement(np.isfinite(sigma), sigma, fit_psfs(observations, params), fits, guessed)
+    measurement = Measurement(
+        used=np.isfinite(sigma),
+        target_sigma=sigma,
+        psf_fits=fit_psfs(observations, params),
+        fits=fits,
+        guessed=guessed,
+        half_light=HALF_LIGHT[params.model],
+    )
     parts: dict[str, Callable[[], object]] = {
         "prepare": lambda: prepare(stacks, params, _SEED),
         "- moments of image and PSF": lambda: (

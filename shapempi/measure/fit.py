@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -23,15 +23,23 @@ from shapempi.flags import DescribedFlag, describe
 from shapempi.kernels import _fit
 from shapempi.params import Params, key
 
-__all__ = ["PARAMETERS", "FitFlag", "FitParams", "FitResult", "components", "fit_gaussian"]
+__all__ = [
+    "HALF_LIGHT",
+    "PARAMETERS",
+    "FitFlag",
+    "FitParams",
+    "FitResult",
+    "components",
+    "fit_gaussian",
+    "kernel_settings",
+]
 
 #: The parameters of the model in order: centre [arcsec], reduced shear, T [arcsec^2], flux [counts].
 PARAMETERS = ("v0", "u0", "g1", "g2", "T", "flux")
 
 #: Fractions of the flux and of T of each model's components; sum p = 1 and sum p f = 1.
 #: exp: the six Gaussians that come closest to an exponential exp(-r), in the mean of the squared difference over the
-#: plane: the model "exp, M = 6" of Hogg & Lang (2013, PASP 125, 719), whose printed numbers they meet to 4e-4.  Its
-#: half-light radius is 0.691508 sqrt(T).
+#: plane: the model "exp, M = 6" of Hogg & Lang (2013, PASP 125, 719), whose printed numbers they meet to 4e-4.
 _COMPONENTS: Mapping[str, tuple[tuple[float, ...], tuple[float, ...]]] = MappingProxyType(
     {
         "gauss": ((1.0,), (1.0,)),
@@ -41,6 +49,23 @@ _COMPONENTS: Mapping[str, tuple[tuple[float, ...], tuple[float, ...]]] = Mapping
         ),
     }
 )
+
+
+#: Half-light radius over sqrt(T) of each model, round: sqrt(ln 2) of a Gaussian.
+HALF_LIGHT: Mapping[str, float] = MappingProxyType({"gauss": 0.8325546111576977, "exp": 0.691508})
+
+#: The keys of `FitParams` that the kernel has arguments for.
+_KERNEL_KEYS = {
+    "centre_prior_sigma",
+    "g_prior_sigma",
+    "T_min",
+    "T_max",
+    "flux_min",
+    "flux_max",
+    "tolerance",
+    "max_evaluations",
+    "n_try",
+}
 
 
 class FitFlag(DescribedFlag):
@@ -181,6 +206,16 @@ def components(model: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     return np.array(flux), np.array(size)
 
 
+def kernel_settings(params: FitParams) -> dict[str, Any]:
+    """Return the parameters as the keyword arguments of `kernels._fit.fit`."""
+    flux_fractions, size_fractions = components(params.model)
+    return {
+        "flux_fractions": flux_fractions,
+        "size_fractions": size_fractions,
+        **params.model_dump(include=_KERNEL_KEYS),
+    }
+
+
 def fit_gaussian(
     images: ArrayLike,
     weights: ArrayLike,
@@ -254,7 +289,6 @@ def fit_gaussian(
     start = _first_guess(jacobian, sigma) if guess is None else np.array(guess, dtype=np.float64)
     if start.shape != (len(PARAMETERS),):
         raise ValueError(f"guess must be {', '.join(PARAMETERS)}, not of shape {start.shape}")
-    flux_fractions, size_fractions = components(params.model)
     parameters, _, covariance, s2n, flags, n_evaluation = _fit.fit(
         image[:, None],
         weight,
@@ -263,18 +297,8 @@ def fit_gaussian(
         sigma,
         np.array([0, n_epoch], dtype=np.int64),
         start[None],
-        flux_fractions=flux_fractions,
-        size_fractions=size_fractions,
+        **kernel_settings(params),
         with_prior=with_prior,
-        centre_prior_sigma=params.centre_prior_sigma,
-        g_prior_sigma=params.g_prior_sigma,
-        T_min=params.T_min,
-        T_max=params.T_max,
-        flux_min=params.flux_min,
-        flux_max=params.flux_max,
-        tolerance=params.tolerance,
-        max_evaluations=params.max_evaluations,
-        n_try=params.n_try,
         isa=isa,
     )
     return FitResult(

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from shapempi.catalog import SHEAR_TYPES
-from shapempi.measure.fit import FitFlag
+from shapempi.measure.fit import HALF_LIGHT, FitFlag
 from shapempi.measure.galsim_metacal import MetacalImages, metacal_images
 from shapempi.measure.gaussfit import GaussianFit, Residuals, fit_by_scipy, pixel_list
 from shapempi.measure.joint_fit import starting_points
@@ -48,6 +48,7 @@ class GalsimEngine:
             psf_fits=as_fits([self._fit_psf(observations, e, params) for e in range(n_epoch)], (n_epoch,)),
             fits=as_fits(fits, (len(stacks), len(SHEAR_TYPES))),
             guessed=guessed,
+            half_light=HALF_LIGHT[params.model],
         )
         record(table, observations, measurement)
         return table

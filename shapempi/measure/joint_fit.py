@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from shapempi.kernels import _fit
-from shapempi.measure.fit import FitParams, components
+from shapempi.measure.fit import FitParams, kernel_settings
 from shapempi.measure.observation import Observations
 from shapempi.measure.shape_table import Fits
 
@@ -88,7 +88,6 @@ def fit_objects(
     Fits [n_object, n_type]
         The results.
     """
-    flux_fractions, size_fractions = components(params.model)
     parameters, errors, _, s2n, flags, n_evaluation = _fit.fit(
         images,
         weight,
@@ -97,17 +96,7 @@ def fit_objects(
         sigma,
         first,
         start,
-        flux_fractions=flux_fractions,
-        size_fractions=size_fractions,
-        centre_prior_sigma=params.centre_prior_sigma,
-        g_prior_sigma=params.g_prior_sigma,
-        T_min=params.T_min,
-        T_max=params.T_max,
-        flux_min=params.flux_min,
-        flux_max=params.flux_max,
-        tolerance=params.tolerance,
-        max_evaluations=params.max_evaluations,
-        n_try=params.n_try,
+        **kernel_settings(params),
         isa=isa,
         n_threads=n_threads,
     )
@@ -137,7 +126,6 @@ def fit_psfs(observations: Observations, params: FitParams, *, isa: str = "auto"
     start = np.zeros((n, 6))
     start[:, 2:5] = observations.psf_moments
     start[:, 5] = 1.0
-    flux_fractions, size_fractions = components("gauss")
     # Any constant weight gives the same fit and, errors being scaled by the residuals, the same errors.
     parameters, errors, _, s2n, flags, n_evaluation = _fit.fit(
         observations.psf[:, None],
@@ -147,17 +135,8 @@ def fit_psfs(observations: Observations, params: FitParams, *, isa: str = "auto"
         np.zeros(n),
         np.arange(n + 1),
         start,
-        flux_fractions=flux_fractions,
-        size_fractions=size_fractions,
+        **kernel_settings(params.model_copy(update={"model": "gauss"})),
         with_prior=False,
-        centre_prior_sigma=params.centre_prior_sigma,
-        g_prior_sigma=params.g_prior_sigma,
-        T_min=params.T_min,
-        T_max=params.T_max,
-        flux_min=params.flux_min,
-        flux_max=params.flux_max,
-        tolerance=params.tolerance,
-        max_evaluations=params.max_evaluations,
         isa=isa,
         n_threads=n_threads,
     )

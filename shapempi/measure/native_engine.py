@@ -9,6 +9,7 @@ import numpy as np
 
 from shapempi.catalog import SHEAR_TYPES
 from shapempi.kernels import _metacal
+from shapempi.measure.fit import HALF_LIGHT
 from shapempi.measure.joint_fit import fit_objects, fit_psfs, starting_points
 from shapempi.measure.metacal import dilation_of, find_targets, shear_components, shear_matrix, sheared_weight
 from shapempi.measure.observation import Observations, prepare
@@ -51,6 +52,7 @@ class NativeEngine:
             psf_fits=fit_psfs(observations, params, isa=params.instruction_set, n_threads=n_threads),
             fits=fit_images(observations, images, sigma, start, params, n_threads=n_threads),
             guessed=guessed,
+            half_light=HALF_LIGHT[params.model],
         )
 
 

@@ -23,7 +23,7 @@ import numpy as np
 
 from shapempi.catalog import SHEAR_TYPES
 from shapempi.errors import EngineError
-from shapempi.measure.fit import FitFlag
+from shapempi.measure.fit import HALF_LIGHT, FitFlag
 from shapempi.measure.galsim_engine import as_fits
 from shapempi.measure.gaussfit import GaussianFit
 from shapempi.measure.joint_fit import fit_psfs, starting_points
@@ -114,6 +114,7 @@ class NgmixEngine:
             target_sigma=sigma,
             psf_fits=fit_psfs(observations, params, n_threads=n_threads),
             fits=as_fits(fits, (len(stacks), len(SHEAR_TYPES))),
+            half_light=HALF_LIGHT[params.model],
             guessed=starting_points(observations, used)[1],
         )
         table = new_table(stacks.number)
@@ -157,7 +158,7 @@ class NgmixEngine:
         for epoch in epochs:
             stamps.append(self._observation(observations, epoch))
         fit_pars = {"maxfev": params.max_evaluations, "ftol": params.tolerance, "xtol": params.tolerance}
-        fitter = ngmix.fitting.Fitter(model="gauss", prior=self._prior(params, rng), fit_pars=fit_pars)
+        fitter = ngmix.fitting.Fitter(model=params.model, prior=self._prior(params, rng), fit_pars=fit_pars)
         bootstrapper = ngmix.metacal.MetacalBootstrapper(
             runner=ngmix.runners.Runner(fitter, _Starts(T), ntry=params.n_try),
             psf_runner=self._psf_runner(rng),
@@ -170,7 +171,8 @@ class NgmixEngine:
         )
         try:
             results, images = bootstrapper.go(stamps)
-        except (ngmix.gexceptions.NGmixBaseException, galsim.GalSimError):
+        except (ngmix.gexceptions.NGmixBaseException, galsim.GalSimError, ArithmeticError, ValueError):
+            # Stamps without a usable PSF end in errors of arithmetic, too (the minimum of nothing, for one).
             return None
         psfs = [made.psf for made in images["noshear"]]
         sizes = [psf.gmix.get_T() if psf.meta["result"]["flags"] == 0 else np.nan for psf in psfs]

@@ -19,9 +19,6 @@ __all__ = [
     "record_magnitudes",
 ]
 
-#: Half-light radius of a round Gaussian over its sigma, sqrt(2 ln 2).
-_R50_OVER_SIGMA = 1.1774100225154747
-
 
 def _columns() -> list[tuple[str, str]]:
     """List the columns of `SHAPE_DTYPE`."""
@@ -98,6 +95,8 @@ class Measurement:
         The fits of each type, in the order of `SHEAR_TYPES`.
     guessed : ndarray of bool [n_object]
         False where adaptive moments gave no size to start from.
+    half_light : float
+        Half-light radius over sqrt(T) of the fitted model, round.
     """
 
     used: np.ndarray
@@ -105,6 +104,7 @@ class Measurement:
     psf_fits: Fits
     fits: Fits
     guessed: np.ndarray
+    half_light: float
 
 
 def new_table(number: np.ndarray) -> np.ndarray:
@@ -138,7 +138,7 @@ def record(table: np.ndarray, observations: Observations, measurement: Measureme
     Tpsf = _means(observations, 2.0 * measurement.target_sigma**2, weight)
     for i, kind in enumerate(SHEAR_TYPES):
         table[f"Tpsf_{kind}"] = Tpsf
-        _record_fit(table, kind, measured, measurement.fits.of_type(i))
+        _record_fit(table, kind, measured, measurement.fits.of_type(i), measurement.half_light)
     table["flags"][measured & (measurement.fits.flags[:, 0] != 0)] |= ObjectFlag.NOT_MEASURED
 
 
@@ -183,7 +183,7 @@ def _record_psf(table: np.ndarray, observations: Observations, measurement: Meas
         error[total > 0] = np.sqrt(square[total > 0]) / total[total > 0]
 
 
-def _record_fit(table: np.ndarray, kind: str, measured: np.ndarray, fits: Fits) -> None:
+def _record_fit(table: np.ndarray, kind: str, measured: np.ndarray, fits: Fits, half_light: float) -> None:
     """Write the fits of one type."""
     good = measured & (fits.flags == 0)
     table[f"flags_{kind}"], table[f"n_iter_{kind}"] = fits.flags, fits.n_evaluation
@@ -196,7 +196,7 @@ def _record_fit(table: np.ndarray, kind: str, measured: np.ndarray, fits: Fits) 
     g1, g2, T, flux = fits.parameters[:, 2:].T
     sized = good & (T > 0)
     g_squared = (g1**2 + g2**2)[sized]
-    table[f"r50_{kind}"][sized] = _R50_OVER_SIGMA * np.sqrt(0.5 * T[sized] * (1.0 - g_squared) / (1.0 + g_squared))
+    table[f"r50_{kind}"][sized] = half_light * np.sqrt(T[sized] * (1.0 - g_squared) / (1.0 + g_squared))
     table["flags"][good & (flux <= 0)] |= ObjectFlag.NEGATIVE_FLUX
 
 
