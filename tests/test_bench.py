@@ -88,7 +88,7 @@ def test_operations_of_fits_are_those_of_the_pixels_inside_the_model():
 
 def test_the_verb_prints_tables_and_writes_the_numbers(tmp_path, capsys):
     target = tmp_path / "bench.json"
-    assert cli.main(["bench", "shapes", "--objects", "2", "--repeats", "2", "--json", str(target)]) == 0
+    assert cli.main(["bench", "shapes", "--objects", "1", "--repeats", "2", "--json", str(target)]) == 0
     printed = capsys.readouterr()
     assert "peak of a core" in printed.out
     assert "| 3 | float64 | five fits |" in printed.out

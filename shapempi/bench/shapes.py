@@ -67,6 +67,12 @@ class Precision:
     image_fraction: float
     fit_fraction: float
 
+    @property
+    def between(self) -> float:
+        """What `all` takes longer than its parts together [ms per object]: new memory, and Python between them."""
+        parts = sum(part.median for name, part in self.parts.items() if not name.startswith("-") and name != "all")
+        return self.parts["all"].median - parts
+
 
 @dataclass(frozen=True)
 class ShapesBenchmark:
@@ -113,6 +119,10 @@ class ShapesBenchmark:
             for name, spread in run.parts.items():
                 each = f"{spread.median / run.n_epoch:.3f}"
                 lines.append(f"| {run.n_epoch} | {run.precision} | {name} | {_text(spread)} | {each} |")
+            each = f"{run.between / run.n_epoch:.3f}"
+            lines.append(
+                f"| {run.n_epoch} | {run.precision} | - of it between the parts | {run.between:.3f} | {each} |"
+            )
         lines += [
             "",
             "| epochs | engine | ms per object | ratio to native float64 | to float32 |",
