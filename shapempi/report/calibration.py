@@ -67,12 +67,10 @@ def lines(results: Sequence[CaseResult], params: CalibrationParams) -> list[str]
     counts = {result.name: f"{result.n_used}/{result.n_pair}" for result in results}
     text = ["multiplicative and additive bias; pairs used and simulated"]
     text += _table(results, _BIASES, counts, limits)
-    text += [
-        f"! is outside |m| < {params.m_requirement:g}, |c| < {params.c_requirement:g} by more than two sigma",
-        "",
-        "mean response, and leakage of the PSF's shape",
-        *_table(results, _RESPONSES, {}, {}),
-    ]
+    text.append(f"! is outside |m| < {params.m_requirement:g}, |c| < {params.c_requirement:g} by more than two sigma")
+    measured = [result for result in results if np.isfinite(_of(result, "R11").value)]
+    if measured:
+        text += ["", "mean response, and leakage of the PSF's shape", *_table(measured, _RESPONSES, {}, {})]
     selected = [result for result in results if np.isfinite(_of(result, "m_cut").value)]
     if selected:
         kept = {result.name: f"{result.cut_fraction:.1%}" for result in selected}
