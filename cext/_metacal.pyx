@@ -17,7 +17,7 @@ cdef extern from "isa.h" nogil:
 
 cdef extern from "metacal.h" nogil:
     enum:
-        LATTICE_LARGEST
+        METACAL_LARGEST
     ctypedef size_t (*metacal_size)(Py_ssize_t n, Py_ssize_t period) noexcept
     ctypedef size_t (*metacal_space)(Py_ssize_t n, Py_ssize_t period, int with_dilated) noexcept
     ctypedef void (*metacal_tables)(Py_ssize_t n, Py_ssize_t period, void *tables) noexcept
@@ -56,7 +56,7 @@ cdef extern from "psf_band.h" nogil:
 _TARGETS = {"none": TARGET_NONE, "gauss": TARGET_GAUSS, "azgauss": TARGET_AZGAUSS}
 
 #: Largest side of a stamp; the shortest is one pixel.
-_LARGEST = LATTICE_LARGEST
+_LARGEST = METACAL_LARGEST
 
 
 def band(const double[:, :, ::1] psf, const double[:, ::1] jacobian, *, target="none", isa="auto", int n_threads=1):

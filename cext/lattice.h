@@ -12,6 +12,7 @@
 
 #include <math.h>
 
+#include "metacal.h"
 #include "simd.h"
 
 typedef REAL vreal __attribute__((vector_size(SIMD_BYTES)));
@@ -28,7 +29,16 @@ typedef REAL_MASK vmask __attribute__((vector_size(SIMD_BYTES)));
 #define BLOCK_VECTORS 2
 #endif
 
+/* Sanitizers check every access: unrolled, that takes minutes to compile. */
+#ifdef __SANITIZE_ADDRESS__
+#define UNROLL
+#else
 #define UNROLL _Pragma("GCC unroll 16")
+
+/* The distance of the rows that turn_row makes: a constant, so that a compiler needs one register for all of them;
+ * it is enough for half of the longest stamp. */
+#define TURNED_ROW ((METACAL_LARGEST / 2 + 1 + 15) / 16 * 16)
+#endif
 
 static inline vreal load(const REAL *p)
 {
@@ -49,6 +59,19 @@ static inline vreal all(REAL x)
 static inline vreal choose(vmask where, vreal yes, vreal no)
 {
     return (vreal)((where & (vmask)yes) | (~where & (vmask)no));
+}
+
+/* v, in a register: without it compilers load it again for each use, and loads are what the loops wait for. */
+static inline vreal held(vreal v)
+{
+#if defined(__GNUC__) && defined(__x86_64__)
+#ifdef __AVX512F__
+    __asm__("" : "+v"(v));
+#else
+    __asm__("" : "+x"(v));
+#endif
+#endif
+    return v;
 }
 
 static inline ptrdiff_t round_up(ptrdiff_t n, ptrdiff_t step)
@@ -192,7 +215,7 @@ static inline void fold(const double *stamp, ptrdiff_t row_step, ptrdiff_t colum
 
 /* Turn one row beta of half-transformed stamps by exp(i slope beta x): `phase` holds cosines and sines of
  * slope beta x.  `re` and `im` are the row's even and odd parts of n_stamp stamps; out holds, for each stamp, the
- * real and imaginary even parts and the real and imaginary odd parts, h_padded numbers each. */
+ * real and imaginary even parts and the real and imaginary odd parts, TURNED_ROW numbers apart. */
 static inline void turn_row(const REAL *restrict re, const REAL *restrict im, const REAL *restrict phase,
                             ptrdiff_t h_padded, const int n_stamp, REAL *restrict out)
 {
@@ -201,11 +224,11 @@ static inline void turn_row(const REAL *restrict re, const REAL *restrict im, co
         for (int k = 0; k < n_stamp; k++) {
             const ptrdiff_t even = 2 * k * h_padded + x, odd = even + h_padded;
             const vreal er = load(re + even), ei = load(im + even), dr = load(re + odd), di = load(im + odd);
-            REAL *to = out + 4 * k * h_padded + x;
+            REAL *to = out + 4 * k * TURNED_ROW + x;
             store(to, er * c - di * s);
-            store(to + h_padded, ei * c + dr * s);
-            store(to + 2 * h_padded, dr * c - ei * s);
-            store(to + 3 * h_padded, di * c + er * s);
+            store(to + TURNED_ROW, ei * c + dr * s);
+            store(to + 2 * TURNED_ROW, dr * c - ei * s);
+            store(to + 3 * TURNED_ROW, di * c + er * s);
         }
     }
 }
@@ -215,8 +238,8 @@ static inline void turn_row(const REAL *restrict re, const REAL *restrict im, co
  * sum[k] gets the four sums over x of stamp k: even times cosine (real, imaginary), odd times sine (real, imaginary).
  * The transform at +alpha is (e_re + o_im, e_im - o_re), at -alpha (e_re - o_im, e_im + o_re). */
 static inline __attribute__((always_inline)) void transform_vector(
-    const REAL *restrict row, ptrdiff_t h, ptrdiff_t h_padded, const REAL *restrict cos_x, const REAL *restrict sin_x,
-    ptrdiff_t table_row, const int n_stamp, vreal (*sum)[4])
+    const REAL *restrict row, ptrdiff_t h, const REAL *restrict cos_x, const REAL *restrict sin_x, ptrdiff_t table_row,
+    const int n_stamp, vreal (*sum)[4])
 {
     UNROLL
     for (int k = 0; k < n_stamp; k++)
@@ -229,7 +252,7 @@ static inline __attribute__((always_inline)) void transform_vector(
         for (int k = 0; k < n_stamp; k++)
             UNROLL
             for (int q = 0; q < 4; q++)
-                sum[k][q] += all(row[(4 * k + q) * h_padded + x]) * (q < 2 ? c : s);
+                sum[k][q] += all(row[(4 * k + q) * TURNED_ROW + x]) * (q < 2 ? c : s);
     }
 }
 
@@ -239,7 +262,8 @@ static inline __attribute__((always_inline)) void transform_vector(
 static inline void phase_rows(double phase, double amplitude, ptrdiff_t n_row, ptrdiff_t width,
                               double *restrict scratch, REAL *restrict out)
 {
-    double *restrict c1 = scratch, *restrict s1 = c1 + width, *restrict c = s1 + width, *restrict s = c + width;
+    const ptrdiff_t room = round_up(width, 8);
+    double *restrict c1 = scratch, *restrict s1 = c1 + room, *restrict c = s1 + room, *restrict s = c + room;
     const double dc = cos(phase), ds = sin(phase);
 
     if (phase == 0.0) {
@@ -250,12 +274,19 @@ static inline void phase_rows(double phase, double amplitude, ptrdiff_t n_row, p
             }
         return;
     }
+    /* Eight numbers one after the other, then eight at a time. */
     c1[0] = 1.0;
     s1[0] = 0.0;
-    for (ptrdiff_t m = 1; m < width; m++) {
+    for (ptrdiff_t m = 1; m < 8; m++) {
         c1[m] = c1[m - 1] * dc - s1[m - 1] * ds;
         s1[m] = s1[m - 1] * dc + c1[m - 1] * ds;
     }
+    const double c8 = c1[7] * dc - s1[7] * ds, s8 = s1[7] * dc + c1[7] * ds;
+    for (ptrdiff_t m = 8; m < width; m += 8)
+        for (ptrdiff_t l = m; l < m + 8; l++) {
+            c1[l] = c1[l - 8] * c8 - s1[l - 8] * s8;
+            s1[l] = s1[l - 8] * c8 + c1[l - 8] * s8;
+        }
     for (ptrdiff_t m = 0; m < width; m++) {
         c[m] = amplitude;
         s[m] = 0.0;
@@ -273,6 +304,6 @@ static inline void phase_rows(double phase, double amplitude, ptrdiff_t n_row, p
 }
 
 /* Numbers of scratch, in doubles, that phase_rows needs. */
-#define PHASE_SCRATCH(width) (4 * (width))
+#define PHASE_SCRATCH(width) (4 * round_up(width, 8))
 
 #endif

@@ -18,7 +18,7 @@
 #define METACAL_ACCURACY 1e-5
 
 /* The longest side of a stamp. */
-#define LATTICE_LARGEST 401
+#define METACAL_LARGEST 401
 
 /* Bytes of scratch for tables (one per call) and for one thread. */
 typedef size_t (*metacal_size)(ptrdiff_t n, ptrdiff_t period);

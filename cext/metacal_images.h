@@ -4,7 +4,6 @@
 #include "dilated_target.h"
 #include "isa.h"
 #include "lattice.h"
-#include "metacal.h"
 
 #if defined(__clang__)
 #pragma clang fp contract(fast)
@@ -32,7 +31,7 @@ struct workspace {
     REAL *folded;         /* [even, odd][h][stamp][even, odd][h_padded] */
     REAL *half_re;        /* [beta][stamp][even, odd][h_padded] */
     REAL *half_im;
-    REAL *turned;         /* [stamp][4][h_padded] */
+    REAL *turned;         /* [stamp][4][TURNED_ROW] */
     REAL *slope_phase;    /* [beta][cos, sin][h_padded] */
     REAL *panels;         /* [stamp][panel][beta][4][LANES] */
     REAL *beta_phase;     /* [beta][cos, sin][h_padded] */
@@ -73,7 +72,7 @@ static size_t lay_out(ptrdiff_t n, ptrdiff_t period, int with_dilated, char *spa
     ARRAY(folded, 2 * h * MOST_STAMPS * 2 * h_padded);
     ARRAY(half_re, beta * MOST_STAMPS * 2 * h_padded);
     ARRAY(half_im, beta * MOST_STAMPS * 2 * h_padded);
-    ARRAY(turned, MOST_STAMPS * 4 * h_padded);
+    ARRAY(turned, MOST_STAMPS * 4 * TURNED_ROW);
     ARRAY(slope_phase, beta * 2 * h_padded);
     ARRAY(panels, 2 * 4 * alpha * beta);
     ARRAY(beta_phase, beta * 2 * (h_padded + INVERSE_ROWS));
@@ -274,7 +273,7 @@ static inline __attribute__((always_inline)) void shear_forward(
             const vreal i = lane + (REAL)at, square = i * i * s1 + s3, cross = i * s2;
             vreal sum[MOST_STAMPS][4], plus_re, plus_im, minus_re, minus_im;
 
-            transform_vector(w->turned, t->h, t->h_padded, t->cos_x + at, t->sin_x + at, t->n_frequency_padded,
+            transform_vector(w->turned, t->h, t->cos_x + at, t->sin_x + at, t->n_frequency_padded,
                              n_stamp, sum);
             const vreal er = sum[PSF][0], ei = sum[PSF][1], dr = sum[PSF][2], di = sum[PSF][3];
             const REAL *dilated = is_dilated ? w->dilated + 4 * j * t->n_frequency_padded + at : NULL;
@@ -320,7 +319,7 @@ static inline void inverse_panel(const struct lattice_tables *t, const struct wo
         const REAL *cosine = w->beta_phase + j * 2 * width + y, *sine = cosine + width;
         UNROLL
         for (int q = 0; q < 4; q++) {
-            const vreal x = load(panel + (j * 4 + q) * LANES);
+            const vreal x = held(load(panel + (j * 4 + q) * LANES));
             UNROLL
             for (int r = 0; r < INVERSE_ROWS; r++)
                 sum[r][q] += all(q < 2 ? cosine[r] : sine[r]) * x;
@@ -368,36 +367,39 @@ static void shear_inverse(const struct lattice_tables *t, const struct shear_map
                    t->h_padded, w->half_odd, t->h_padded);
 }
 
+/* One row of an image from what is even and odd along x; `row` points to its central pixel. */
+static inline void unfold_row(const REAL *even, const REAL *odd, ptrdiff_t c, REAL *restrict row)
+{
+    _Alignas(SIMD_BYTES) REAL left[TURNED_ROW], right[TURNED_ROW];
+
+    for (ptrdiff_t x = 0; x <= c; x += LANES) {
+        const vreal e = load(even + x), o = load(odd + x);
+        store(right + x, e - o);
+        store(left + x, e + o);
+    }
+    right[0] = even[0];
+    memcpy(row, right, (size_t)(c + 1) * sizeof(REAL));
+    for (ptrdiff_t x = 1; x <= c; x++)
+        row[-x] = left[x];
+}
+
 /* Put the halves together: the galaxy's image, and to it the noise's, turned back by three quarters. */
 static void unfold(const struct lattice_tables *t, const struct workspace *w, int with_noise, REAL *restrict out)
 {
-    const ptrdiff_t n = t->n, c = n / 2;
+    const ptrdiff_t n = t->n, c = n / 2, width = t->h_padded;
 
-    for (ptrdiff_t y = 0; y < n; y++) {
-        const REAL *even = w->half_even + y * t->h_padded, *odd = w->half_odd + y * t->h_padded;
-        REAL *to = out + y * n + c;
-        to[0] = even[0];
-        for (ptrdiff_t x = 1; x <= c; x++) {
-            to[x] = even[x] - odd[x];
-            to[-x] = even[x] + odd[x];
-        }
-    }
+    for (ptrdiff_t y = 0; y < n; y++)
+        unfold_row(w->half_even + y * width, w->half_odd + y * width, c, out + y * n + c);
     if (!with_noise)
         return;
     /* numpy.rot90(noise, 3)[y, x] = noise[n - 1 - x, y], a few rows of the noise at a time */
     for (ptrdiff_t first = 0; first < n; first += TURNED_ROWS) {
-        REAL strip[TURNED_ROWS][LATTICE_LARGEST];
+        REAL strip[TURNED_ROWS][METACAL_LARGEST];
         const ptrdiff_t count = n - first < TURNED_ROWS ? n - first : TURNED_ROWS;
 
-        for (ptrdiff_t r = 0; r < count; r++) {
-            const REAL *even = w->half_even + (n + first + r) * t->h_padded;
-            const REAL *odd = w->half_odd + (n + first + r) * t->h_padded;
-            strip[r][c] = even[0];
-            for (ptrdiff_t x = 1; x <= c; x++) {
-                strip[r][c + x] = even[x] - odd[x];
-                strip[r][c - x] = even[x] + odd[x];
-            }
-        }
+        for (ptrdiff_t r = 0; r < count; r++)
+            unfold_row(w->half_even + (n + first + r) * width, w->half_odd + (n + first + r) * width, c,
+                       strip[r] + c);
         for (ptrdiff_t y = 0; y < n; y++) {
             REAL *to = out + y * n + n - 1 - first;
             for (ptrdiff_t r = 0; r < count; r++)

@@ -31,7 +31,7 @@ struct plane {
 struct workspace {
     double *folded;   /* [even, odd along y][h][even, odd along x][h_padded] */
     double *half_re, *half_im;
-    double *turned;   /* [ROWS][4][h_padded] */
+    double *turned;   /* [ROWS][4][TURNED_ROW] */
     double *minus, *power; /* [ROWS][alpha] */
     double *plane;
     double *above;    /* [ring of the lattice]: largest |P|^2 on the square |i| or |j| = ring */
@@ -52,7 +52,7 @@ static size_t lay_out(ptrdiff_t n, char *space, struct workspace *w)
     ARRAY(folded, 2 * h * 2 * h_padded);
     ARRAY(half_re, beta * 2 * h_padded);
     ARRAY(half_im, beta * 2 * h_padded);
-    ARRAY(turned, ROWS * 4 * h_padded);
+    ARRAY(turned, ROWS * 4 * TURNED_ROW);
     ARRAY(minus, ROWS * alpha);
     ARRAY(power, ROWS * alpha);
     ARRAY(plane, (period / 2 + 6) * round_up(period + 7 + LANES, LANES));
@@ -139,16 +139,16 @@ static struct plane transform(const double *psf, ptrdiff_t n, double flux, const
         for (ptrdiff_t r = 0; r < ROWS; r++) {
             /* rows beyond the last are padding of the half-transforms */
             const double *re = w->half_re + (first + r) * width, *im = w->half_im + (first + r) * width;
-            double *to = w->turned + 4 * r * t->h_padded;
+            double *to = w->turned + 4 * r * TURNED_ROW;
             memcpy(to, re, (size_t)t->h_padded * sizeof(double));
-            memcpy(to + t->h_padded, im, (size_t)t->h_padded * sizeof(double));
-            memcpy(to + 2 * t->h_padded, re + t->h_padded, (size_t)t->h_padded * sizeof(double));
-            memcpy(to + 3 * t->h_padded, im + t->h_padded, (size_t)t->h_padded * sizeof(double));
+            memcpy(to + TURNED_ROW, im, (size_t)t->h_padded * sizeof(double));
+            memcpy(to + 2 * TURNED_ROW, re + t->h_padded, (size_t)t->h_padded * sizeof(double));
+            memcpy(to + 3 * TURNED_ROW, im + t->h_padded, (size_t)t->h_padded * sizeof(double));
         }
         for (ptrdiff_t at = 0; at <= half; at += LANES) {
             vreal sum[ROWS][4];
 
-            transform_vector(w->turned, t->h, t->h_padded, t->cos_x + at, t->sin_x + at, t->n_frequency_padded, ROWS,
+            transform_vector(w->turned, t->h, t->cos_x + at, t->sin_x + at, t->n_frequency_padded, ROWS,
                              sum);
             for (int r = 0; r < ROWS && first + r <= half; r++) {
                 const vreal er = sum[r][0], ei = sum[r][1], dr = sum[r][2], di = sum[r][3];
