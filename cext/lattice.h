@@ -34,11 +34,11 @@ typedef REAL_MASK vmask __attribute__((vector_size(SIMD_BYTES)));
 #define UNROLL
 #else
 #define UNROLL _Pragma("GCC unroll 16")
+#endif
 
 /* The distance of the rows that turn_row makes: a constant, so that a compiler needs one register for all of them;
  * it is enough for half of the longest stamp. */
 #define TURNED_ROW ((METACAL_LARGEST / 2 + 1 + 15) / 16 * 16)
-#endif
 
 static inline vreal load(const REAL *p)
 {
