@@ -27,8 +27,8 @@ __all__ = ["BLOCK_ARRAYS", "block_units", "commit_name", "complete", "first_unit
 #: and begins the estimate of the end, which then follows what was measured.
 EPOCH_SECONDS, OBJECT_SECONDS, SECTION_SECONDS = 0.0005, 0.001, 0.015
 
-#: Predicted time of the blocks of a tile per pixel of the tile [s]: 30 objects a square arcminute on three CCDs, as much
-#: again for reading.
+#: Predicted time of the blocks of a tile per pixel of the tile [s]: 30 objects a square arcminute on three CCDs, as
+#: much again for reading.
 BLOCK_SECONDS_PER_PIXEL = 30 * (3 * EPOCH_SECONDS + 2 * OBJECT_SECONDS) * (0.186 / 60) ** 2
 
 #: Blocks go before tiles and tiles before CCDs, so that few tiles are open at a time.
