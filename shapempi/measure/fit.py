@@ -286,14 +286,16 @@ def fit_gaussian(
     sigma = _for_epochs("target_sigma", target_sigma, (), n_epoch)
     if not (sigma >= 0).all():
         raise ValueError(f"target_sigma must not be negative or NaN, but is {sigma}")
-    start = _first_guess(jacobian, sigma) if guess is None else np.array(guess, dtype=np.float64)
+    with np.errstate(over="ignore", invalid="ignore"):  # the kernel gives them a flag
+        start = _first_guess(jacobian, sigma) if guess is None else np.array(guess, dtype=np.float64)
+        origin = np.einsum("eij,ej->ei", jacobian.reshape(-1, 2, 2), shift)[:, None]
     if start.shape != (len(PARAMETERS),):
         raise ValueError(f"guess must be {', '.join(PARAMETERS)}, not of shape {start.shape}")
     parameters, _, covariance, s2n, flags, n_evaluation = _fit.fit(
         image[:, None],
         weight,
         jacobian,
-        np.einsum("eij,ej->ei", jacobian.reshape(-1, 2, 2), shift)[:, None],
+        origin,
         sigma,
         np.array([0, n_epoch], dtype=np.int64),
         start[None],

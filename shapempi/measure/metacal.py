@@ -180,9 +180,11 @@ def find_targets(
             raise ValueError(f"the target's sigma must be positive, not {target}")
         return np.where(np.isfinite(max_k), given, np.nan), max_k
     if target == "fitgauss":
-        sigma = (1.0 + 2.0 * step) * _moments_sigma(psf, jacobian, n_threads)
+        with np.errstate(all="ignore"):  # what a useless Jacobian gives is not taken
+            sigma = (1.0 + 2.0 * step) * _moments_sigma(psf, jacobian, n_threads)
     elif target == "dilate":
-        sigma = _dilated_sigma(psf, jacobian, dilation_of(target, step), n_threads)
+        with np.errstate(all="ignore"):
+            sigma = _dilated_sigma(psf, jacobian, dilation_of(target, step), n_threads)
     elif rule == "none":
         raise ValueError(f"unknown target PSF {target!r}; give gauss, azgauss, fitgauss, dilate or a sigma in arcsec")
     else:

@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import galsim
 import numpy as np
 import pytest
@@ -76,7 +78,20 @@ def assert_equals_twin(stamps, noises, psf, jacobian, sigma, max_k, shear, perio
 
 
 # Sides with their shortest periods, periods that are no product of small primes, and the period of GalSim.
-SIZES = [(1, 2), (1, 8), (3, 4), (3, 10), (5, 6), (5, 16), (15, 16), (15, 38), (51, 52), (51, 58), (51, 128), (101, 102)]
+SIZES = [
+    (1, 2),
+    (1, 8),
+    (3, 4),
+    (3, 10),
+    (5, 6),
+    (5, 16),
+    (15, 16),
+    (15, 38),
+    (51, 52),
+    (51, 58),
+    (51, 128),
+    (101, 102),
+]
 
 
 @pytest.mark.parametrize(("side", "period"), SIZES)
@@ -128,8 +143,7 @@ def test_single_precision(side, isa):
     args = (make_psf(side), JACOBIANS["sheared"], 0.36, 11.0)
     for with_noise in (noises, None):
         double, single = (
-            run(stamps, with_noise, *args, period=side + 11, isa=isa, dtype=dtype)
-            for dtype in (np.float64, np.float32)
+            run(stamps, with_noise, *args, period=side + 11, isa=isa, dtype=dtype) for dtype in (np.float64, np.float32)
         )
         assert (double.dtype, single.dtype) == (np.float64, np.float32)
         assert_allclose(single, double, rtol=0, atol=1e-5 * np.abs(double).max())
@@ -172,7 +186,7 @@ def test_threads_and_batches_do_not_change_a_bit(isa, dtype):
     for parts in ([0, 1, 13], [0, 6, 7, 13], range(14)):
         made = [
             _metacal.images(**{name: array[a:b] for name, array in batch.items()}, **options)
-            for a, b in zip(parts[:-1], parts[1:], strict=True)
+            for a, b in pairwise(parts)
         ]
         assert_array_equal(np.concatenate(made), whole)
     backwards = {name: np.ascontiguousarray(array[::-1]) for name, array in batch.items()}
