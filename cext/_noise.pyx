@@ -269,9 +269,10 @@ def fill(double[:, :, ::1] image, const double[:, :, ::1] weight, const double[:
     """
     Fill the pixels without weight in place, as if the object had elliptical isophotes.
 
-    A pixel becomes the elliptical Gaussian of the adaptive moments plus the mean of what this Gaussian leaves in the
-    usable pixels at the same elliptical radius, in rings one pixel wide with linear interpolation.  It becomes no
-    brighter than the brightest usable pixel.
+    A pixel becomes the elliptical Gaussian of the adaptive moments plus the mean and the quadrupole of what this
+    Gaussian leaves in the usable pixels at the same elliptical radius, in rings one pixel wide with linear
+    interpolation.  It becomes no brighter than the brightest usable pixel.  Rings with few usable pixels, or with
+    little of their circle, have no quadrupole.
 
     Parameters
     ----------
@@ -293,7 +294,7 @@ def fill(double[:, :, ::1] image, const double[:, :, ::1] weight, const double[:
     _check_lengths(n_threads, n, weight.shape[0], model.shape[0])
     _check_stamps(ny, nx, weight.shape[1], weight.shape[2], ny, nx)
     _check_model(model.shape[1])
-    cdef double[:, ::1] doubles = np.empty((n_threads, 2 * ny * nx))
+    cdef double[:, ::1] doubles = np.empty((n_threads, 4 * ny * nx))
     for i in prange(n, nogil=True, num_threads=n_threads, schedule="static"):
         thread = threadid()
         epoch_fill(&image[i, 0, 0], &weight[i, 0, 0], ny, nx, &model[i, 0], &doubles[thread, 0])

@@ -224,24 +224,27 @@ void epoch_noise_level(const double *image, const double *weight, ptrdiff_t ny, 
     noise->agrees = !(fabs(noise->sigma / noise->mapped - 1.0) > agreement);
 }
 
-/* Elliptical radius [pixel] of each pixel, at most MAX_RADIUS, and the elliptical Gaussian in it. */
+/* Elliptical radius [pixel] of each pixel, at most MAX_RADIUS, cosine and sine of twice its position angle where the
+ * ellipse is a circle, and the elliptical Gaussian in it. */
 CLONES
-static void draw(ptrdiff_t ny, ptrdiff_t nx, const double model[6], double *restrict radius, double *restrict light)
+static void draw(ptrdiff_t ny, ptrdiff_t nx, const double model[6], double *restrict radius, double *restrict light,
+                 double *restrict cosine, double *restrict sine)
 {
     const double g1 = model[0], g2 = model[1], variance = model[2] * model[2];
-    const double g_squared = g1 * g1 + g2 * g2, scale = 1.0 / (1.0 - g_squared);
-    const double xx = (1.0 + g_squared - 2.0 * g1) * scale, yy = (1.0 + g_squared + 2.0 * g1) * scale;
-    const double xy = -4.0 * g2 * scale, inverse = -0.5 / variance;
+    const double scale = 1.0 / sqrt(1.0 - g1 * g1 - g2 * g2), inverse = -0.5 / variance;
     const double x0 = 0.5 * (double)(nx - 1) + model[3], y0 = 0.5 * (double)(ny - 1) + model[4];
     const double peak = model[5] / (2.0 * 3.14159265358979323846 * variance);
 
     for (ptrdiff_t iy = 0; iy < ny; iy++)
         for (int32_t ix = 0; ix < (int32_t)nx; ix++) {
             double x = (double)ix - x0, y = (double)iy - y0;
-            double squared = xx * x * x + xy * x * y + yy * y * y;
-            double r = sqrt(squared > 0.0 ? squared : 0.0);
+            double a = scale * ((1.0 - g1) * x - g2 * y), b = scale * ((1.0 + g1) * y - g2 * x);
+            double squared = a * a + b * b, some = squared > 0.0 ? squared : 1.0;
+            double r = sqrt(squared);
             radius[iy * nx + ix] = r < MAX_RADIUS ? r : MAX_RADIUS;
             light[iy * nx + ix] = peak * exact_exp(inverse * squared);
+            cosine[iy * nx + ix] = (a * a - b * b) / some;
+            sine[iy * nx + ix] = 2.0 * a * b / some;
         }
 }
 
@@ -253,12 +256,17 @@ static int drawable(const double model[6])
            model[5] > 0.0 && model[5] <= 1e100;
 }
 
-/* The mean of what the model leaves, in rings one pixel wide, at the mean radius of each: a profile of `count`
- * points.  at[r] is the first point in ring r or beyond. */
+/* What the model leaves, in rings one pixel wide, at the mean radius of each: a profile of `count` points.  It has the
+ * mean, and the amplitudes of cosine and sine of twice the position angle: the ellipticity of the outer light is not
+ * the model's, and without these two it would follow a shear by too little.  at[r] is the first point in ring r or
+ * beyond. */
 typedef struct {
-    double radius[N_RING], value[N_RING];
+    double radius[N_RING], value[N_RING], cosine[N_RING], sine[N_RING];
     ptrdiff_t at[N_RING], count;
 } profile;
+
+/* Rings with fewer pixels, or with less of their circle (all of it is 0.25), have no quadrupole. */
+static const double fewest_in_ring = 8.0, least_of_circle = 0.02;
 
 static void measure_profile(const double *image, const double *weight, ptrdiff_t n, const double *radius,
                             const double *light, profile *p)
@@ -312,22 +320,80 @@ static double largest(const double *restrict numbers, const double *restrict wei
     return top;
 }
 
-/* The profile at a radius, linear between its points and constant beyond them. */
-static double interpolate(const profile *p, double radius)
+/* Between which points of a profile a radius is, and how far from the first to the second; constant beyond the ends. */
+static double between(const profile *p, double radius, ptrdiff_t *low, ptrdiff_t *high)
 {
-    ptrdiff_t high = p->at[(ptrdiff_t)radius], low;
+    ptrdiff_t next = p->at[(ptrdiff_t)radius];
 
-    if (high < p->count && p->radius[high] <= radius)
-        high++;
-    low = high - 1;
+    if (next < p->count && p->radius[next] <= radius)
+        next++;
+    *low = next > 0 ? next - 1 : 0;
+    *high = next < p->count ? next : p->count - 1;
+    return *high > *low ? (radius - p->radius[*low]) / (p->radius[*high] - p->radius[*low]) : 0.0;
+}
+
+static inline double mix(const double *values, ptrdiff_t low, ptrdiff_t high, double part)
+{
+    return values[low] + (values[high] - values[low]) * part;
+}
+
+/* Sums over the usable pixels of a ring: value v, cosine c, sine s. */
+typedef struct {
+    double n, v, c, s, cc, cs, vc, vs;
+} ring_sums;
+
+/* Least squares for v = constant + cosine c + sine s. */
+static void fit_ring(const ring_sums *q, double *cosine, double *sine)
+{
+    /* about the means; c^2 + s^2 is 1 */
+    const double n = 1.0 / q->n, cc = q->cc - q->c * q->c * n, cs = q->cs - q->c * q->s * n;
+    const double ss = q->n - q->cc - q->s * q->s * n, vc = q->vc - q->v * q->c * n, vs = q->vs - q->v * q->s * n;
+    const double determinant = cc * ss - cs * cs;
+    const int enough = q->n >= fewest_in_ring && determinant > least_of_circle * q->n * q->n;
+
+    *cosine = enough ? (vc * ss - vs * cs) / determinant : 0.0;
+    *sine = enough ? (vs * cc - vc * cs) / determinant : 0.0;
+}
+
+/* The quadrupole of what the model and the mean profile leave: the slope of the profile inside a ring is no part of
+ * it. */
+static void measure_quadrupole(const double *image, const double *weight, ptrdiff_t n, const double *radius,
+                               const double *light, const double *cosine, const double *sine, profile *p)
+{
+    ring_sums sums[N_RING];
+
+    memset(sums, 0, sizeof sums);
+    for (ptrdiff_t i = 0; i < n; i++)
+        if (weight[i] > 0.0) {
+            ptrdiff_t low, high;
+            const double part = between(p, radius[i], &low, &high), c = cosine[i], s = sine[i];
+            const double v = image[i] - light[i] - mix(p->value, low, high, part);
+            ring_sums *q = &sums[(ptrdiff_t)radius[i]];
+            q->n += 1.0;
+            q->v += v;
+            q->c += c;
+            q->s += s;
+            q->cc += c * c;
+            q->cs += c * s;
+            q->vc += v * c;
+            q->vs += v * s;
+        }
+    for (ptrdiff_t ring = 0; ring < N_RING; ring++)
+        if (sums[ring].n > 0.0)
+            fit_ring(&sums[ring], &p->cosine[p->at[ring]], &p->sine[p->at[ring]]);
+}
+
+/* The profile at a place. */
+static double interpolate(const profile *p, double radius, double cosine, double sine)
+{
+    ptrdiff_t low, high;
+    double part;
+
     if (p->count == 0)
         return 0.0;
-    if (low < 0)
-        return p->value[0];
-    if (high >= p->count)
-        return p->value[low];
-    return p->value[low] + (p->value[high] - p->value[low]) *
-                               ((radius - p->radius[low]) / (p->radius[high] - p->radius[low]));
+    part = between(p, radius, &low, &high);
+    return mix(p->value, low, high, part) + mix(p->cosine, low, high, part) * cosine +
+           mix(p->sine, low, high, part) * sine;
 }
 
 void epoch_fill(double *image, const double *weight, ptrdiff_t ny, ptrdiff_t nx, const double model[6],
@@ -336,16 +402,17 @@ void epoch_fill(double *image, const double *weight, ptrdiff_t ny, ptrdiff_t nx,
     const ptrdiff_t n = ny * nx;
     const int modelled = drawable(model);
     const double brightest = modelled ? largest(image, weight, n) : 0.0;
-    double *radius = doubles, *light = doubles + n;
+    double *radius = doubles, *light = doubles + n, *cosine = doubles + 2 * n, *sine = doubles + 3 * n;
     profile p;
 
     if (modelled) {
-        draw(ny, nx, model, radius, light);
+        draw(ny, nx, model, radius, light, cosine, sine);
         measure_profile(image, weight, n, radius, light, &p);
+        measure_quadrupole(image, weight, n, radius, light, cosine, sine, &p);
     }
     for (ptrdiff_t i = 0; i < n; i++)
         if (!(weight[i] > 0.0)) {
-            double value = modelled ? light[i] + interpolate(&p, radius[i]) : 0.0;
+            double value = modelled ? light[i] + interpolate(&p, radius[i], cosine[i], sine[i]) : 0.0;
             /* where the model is extrapolated it must not invent a brighter source than the one that is seen */
             image[i] = value < brightest ? value : brightest;
         }

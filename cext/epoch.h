@@ -35,8 +35,8 @@ void epoch_noise_level(const double *image, const double *weight, ptrdiff_t ny, 
 /* The random fields of an epoch. */
 enum { EPOCH_FILL = 0, EPOCH_NOISE = 1 };
 
-/* Fill the holes of a stamp in place: the elliptical Gaussian of the model plus the mean of what it leaves in the
- * usable pixels at the same elliptical radius; 0 without a model.  `doubles` has 2 n places. */
+/* Fill the holes of a stamp in place: the elliptical Gaussian of the model plus the mean and the quadrupole of what it
+ * leaves in the usable pixels at the same elliptical radius; 0 without a model.  `doubles` has 4 n places. */
 void epoch_fill(double *image, const double *weight, ptrdiff_t ny, ptrdiff_t nx, const double model[6],
                 double *doubles);
 

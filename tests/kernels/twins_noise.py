@@ -128,19 +128,27 @@ def fill(image, weight, model):
     if not (good.any() and np.isfinite(model).all()):
         return np.where(good, image, 0.0)
     g1, g2, variance = model[0], model[1], model[2] * model[2]
-    g_squared = g1 * g1 + g2 * g2
-    scale = 1.0 / (1.0 - g_squared)
+    scale = 1.0 / np.sqrt(1.0 - g1 * g1 - g2 * g2)
     x, y = grid(image.shape, model)
-    squared = (1.0 + g_squared - 2.0 * g1) * scale * x * x + -4.0 * g2 * scale * x * y
-    squared = squared + (1.0 + g_squared + 2.0 * g1) * scale * y * y
+    a, b = scale * ((1.0 - g1) * x - g2 * y), scale * ((1.0 + g1) * y - g2 * x)
+    squared = a * a + b * b
     light = model[5] / (2.0 * np.pi * variance) * exp(-0.5 / variance * squared)
-    radius = np.minimum(np.sqrt(np.maximum(squared, 0.0)), 127.0)
-    ring = radius.astype(int)[good]
-    count = np.bincount(ring, minlength=128)
-    some = count > 0
-    radii = np.bincount(ring, radius[good], minlength=128)[some] / count[some]
-    values = np.bincount(ring, (image - light)[good], minlength=128)[some] / count[some]
-    light = light + np.interp(radius, radii, values)
+    radius = np.minimum(np.sqrt(squared), 127.0)
+    some = np.where(squared > 0, squared, 1.0)
+    angle = np.stack([np.ones(image.shape), (a * a - b * b) / some, 2.0 * a * b / some])
+    ring, left = radius.astype(int), image - light
+    rings = np.unique(ring[good])
+    radii = [radius[good & (ring == index)].mean() for index in rings]
+    left = left - np.interp(radius, radii, [left[good & (ring == index)].mean() for index in rings])
+    light = image - left
+    terms = np.zeros((len(rings), 3))
+    for k, index in enumerate(rings):
+        here = good & (ring == index)
+        design, n = angle[:, here].T, here.sum()
+        spread = (design - design.mean(axis=0))[:, 1:]
+        if n >= 8 and np.linalg.det(spread.T @ spread) > 0.02 * n * n:
+            terms[k] = np.linalg.lstsq(design, left[here], rcond=None)[0]
+    light = light + sum(np.interp(radius, radii, terms[:, k]) * angle[k] for k in (1, 2))
     return np.where(good, image, np.minimum(light, np.max(image[good], initial=0.0)))
 
 
