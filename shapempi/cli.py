@@ -40,9 +40,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit code.
     """
     options = _parser().parse_args(arguments)
-    # One thread per rank unless the user says otherwise: libraries that start their own would fight over the cores.
-    for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-        os.environ.setdefault(variable, "1")
     logging.basicConfig(level=logging.WARNING, format="shapempi: %(message)s", stream=sys.stderr)
     try:
         return int(options.verb(options))

@@ -163,6 +163,11 @@ def test_a_module_is_about_one_noun_and_fits_in_the_head(name):
     assert last <= 500, f"{name} has {last} lines; 500 is the limit"
 
 
+def test_the_command_sets_the_threads_before_numpy_reads_them():
+    code = "import sys, shapempi.__main__; sys.exit('numpy' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
 def test_importing_the_command_line_starts_no_mpi():
     code = "import sys, shapempi.cli; sys.exit('mpi4py.MPI' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
