@@ -15,6 +15,8 @@
 #include "metacal.h"
 #include "simd.h"
 
+#define PI 3.14159265358979323846
+
 typedef REAL vreal __attribute__((vector_size(SIMD_BYTES)));
 typedef REAL_MASK vmask __attribute__((vector_size(SIMD_BYTES)));
 
@@ -163,7 +165,7 @@ static inline struct lattice_tables lattice_tables_view(ptrdiff_t n, ptrdiff_t p
 static inline void lattice_tables_fill(ptrdiff_t n, ptrdiff_t period, REAL *space)
 {
     const struct lattice_tables t = lattice_tables_view(n, period, space);
-    const double dq = 2.0 * 3.14159265358979323846 / (double)period;
+    const double dq = 2.0 * PI / (double)period;
     const ptrdiff_t rows = round_up(t.n_frequency, BLOCK_ROWS);
 
     for (ptrdiff_t j = 0; j < rows; j++)

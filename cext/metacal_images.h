@@ -9,6 +9,9 @@
 #pragma clang fp contract(fast)
 #endif
 
+/* sigma^2 |k|^2 at which the target ends: -2 ln METACAL_ACCURACY. */
+#define TARGET_LIMIT 23.025850929940457
+
 /* Rows of the noise that are turned together. */
 #define TURNED_ROWS 8
 
@@ -127,19 +130,13 @@ static void quadratic_form(const double *m, double factor, double *form)
     form[2] = factor * (m[1] * m[1] + m[3] * m[3]);
 }
 
-static const double *cut_limit(void)
-{
-    static const double limit = 23.025850929940457; /* -2 ln METACAL_ACCURACY */
-    return &limit;
-}
-
 static struct shear_map map_of_shear(const double *jacobian, double g1, double g2, double sigma, double max_k,
                                      ptrdiff_t period)
 {
     const double ux = jacobian[0], uy = jacobian[1], vx = jacobian[2], vy = jacobian[3];
     const double determinant = ux * vy - uy * vx;
     const double norm = 1.0 / sqrt(1.0 - g1 * g1 - g2 * g2);
-    const double dq = 2.0 * 3.14159265358979323846 / (double)period;
+    const double dq = 2.0 * PI / (double)period;
     /* S^-1 J, then (a b; c d) = J^-1 S^-1 J */
     const double p = norm * ((1.0 - g1) * ux - g2 * vx), q = norm * ((1.0 - g1) * uy - g2 * vy);
     const double r = norm * (-g2 * ux + (1.0 + g1) * vx), s = norm * (-g2 * uy + (1.0 + g1) * vy);
@@ -161,7 +158,7 @@ static struct shear_map map_of_shear(const double *jacobian, double g1, double g
     quadratic_form(k_of, sigma * sigma, map.target);
     quadratic_form(source_of, 1.0, map.source);
     const double last =
-        fmin(reach_of(map.target, *cut_limit(), 1), reach_of(map.source, max_k * max_k, 1));
+        fmin(reach_of(map.target, TARGET_LIMIT, 1), reach_of(map.source, max_k * max_k, 1));
     map.n_beta = last >= (double)(period / 2) ? period / 2 + 1 : (ptrdiff_t)last + 1;
     return map;
 }
@@ -172,7 +169,7 @@ static ptrdiff_t reach_of_panels(const struct shear_map *map, double max_k, ptrd
     ptrdiff_t n_panel = 0, n_alpha = 0;
 
     for (ptrdiff_t j = map->n_beta - 1; j >= 0; j--) {
-        double last = fmin(reach_in_row(map->target, *cut_limit(), (double)j),
+        double last = fmin(reach_in_row(map->target, TARGET_LIMIT, (double)j),
                            reach_in_row(map->source, max_k * max_k, (double)j));
         last = fmin(last + 1e-6, (double)(period / 2)); /* no point on the rim is lost to rounding */
         if (last < 0)
@@ -259,7 +256,7 @@ static inline __attribute__((always_inline)) void shear_forward(
 
     for (int i = 0; i < (int)LANES; i++)
         lane[i] = (REAL)i;
-    phase_rows(slope * 2.0 * 3.14159265358979323846 / (double)t->period, 1.0, map->n_beta, t->h_padded, w->phase,
+    phase_rows(slope * 2.0 * PI / (double)t->period, 1.0, map->n_beta, t->h_padded, w->phase,
                w->slope_phase);
     start_gauss(map, n_alpha, w->gauss);
     for (ptrdiff_t j = 0; j < map->n_beta; j++) {
@@ -345,7 +342,7 @@ static inline void inverse_panel(const struct lattice_tables *t, const struct wo
 static void shear_inverse(const struct lattice_tables *t, const struct shear_map *map, ptrdiff_t n_alpha,
                           struct workspace *w, int n_image)
 {
-    const double dq = 2.0 * 3.14159265358979323846 / (double)t->period;
+    const double dq = 2.0 * PI / (double)t->period;
     const ptrdiff_t alpha = t->n_frequency_padded, n_panel = round_up(n_alpha, LANES) / LANES;
     const ptrdiff_t panel_size = 4 * LANES * t->n_frequency, most_panels = alpha / LANES;
     const double weight = 2.0 / ((double)t->period * (double)t->period);
@@ -415,13 +412,13 @@ void REAL_NAME(metacal_images)(const double *stamp, const double *psf, const dou
     const struct lattice_tables t = lattice_tables_view(n, period, (REAL *)tables);
     const int n_stamp = noise ? MOST_STAMPS : MOST_STAMPS - 1, is_dilated = dilation > 0.0;
     const ptrdiff_t width = MOST_STAMPS * 2 * t.h_padded;
-    const double flux = vdouble_total(psf, n * n), dq = 2.0 * 3.14159265358979323846 / (double)period;
+    const double flux = vdouble_total(psf, n * n), dq = 2.0 * PI / (double)period;
     struct workspace w;
     ptrdiff_t n_beta = 0;
 
     lay_out(n, period, is_dilated, scratch, &w);
     if (is_dilated)
-        sigma = sqrt(*cut_limit()) * dilation / max_k; /* ends where the dilated PSF does */
+        sigma = sqrt(TARGET_LIMIT) * dilation / max_k; /* ends where the dilated PSF does */
     for (ptrdiff_t s = 0; s < n_type; s++) {
         const struct shear_map map = map_of_shear(jacobian, shear[2 * s], shear[2 * s + 1], sigma, max_k, period);
         n_beta = map.n_beta > n_beta ? map.n_beta : n_beta;

@@ -4,8 +4,6 @@
 #include "lattice.h"
 #include "psf_band.h"
 
-#define PI 3.14159265358979323846
-
 /* Part of the flux outside the box that sets the lattice of the target rules, and the range of the interpolating
  * kernel that adds to it [pixel] (GalSim's folding_threshold and lanczos15). */
 #define FOLDING 5e-3
