@@ -95,7 +95,7 @@ class GalsimEngine:
         # Any constant weight gives the same fit and, errors being scaled by the residuals, the same errors.
         pixels = pixel_list(observations.psf[e], np.ones_like(observations.psf[e]), observations.jacobian[e])
         start = np.array([0.0, 0.0, *observations.psf_moments[e], 1.0])
-        return fit_by_scipy([pixels], start, params, with_prior=False)
+        return fit_by_scipy([pixels], start, params.model_copy(update={"model": "gauss"}), with_prior=False)
 
 
 def as_fits(fits: Sequence[GaussianFit], shape: tuple[int, ...]) -> Fits:

@@ -265,7 +265,7 @@ def metacal_images(
     psfs = _array(psf, stamps.shape, "psf").reshape(flat.shape)
     jacobians = _array(jacobian, (*batch, 4), "jacobian").reshape(-1, 4)
     noises = None if noise is None else _array(noise, stamps.shape, "noise").reshape(flat.shape)
-    rule = target if isinstance(target, str) else np.broadcast_to(np.asarray(target, dtype=float), batch).ravel()
+    rule = target if isinstance(target, str) else _given_target(target, batch).ravel()
     sigma, max_k = find_targets(psfs, jacobians, rule, step, isa=isa, n_threads=n_threads)
     made = _metacal.images(
         flat,
@@ -283,6 +283,14 @@ def metacal_images(
     )
     images = {kind: made[:, i].reshape(stamps.shape) for i, kind in enumerate(types)}
     return MetacalImages(images, sigma.reshape(batch) if batch else float(sigma[0]))
+
+
+def _given_target(sigma: ArrayLike, shape: tuple[int, ...]) -> np.ndarray:
+    """Return the sigma of each stamp's target, and refuse another shape."""
+    values = np.asarray(sigma, dtype=float)
+    if values.shape not in ((), shape):
+        raise ValueError(f"target must be a name, a sigma or an array of the shape {shape}, not {values.shape}")
+    return np.broadcast_to(values, shape)
 
 
 def _array(array: ArrayLike, shape: tuple[int, ...], name: str) -> np.ndarray:
