@@ -11,12 +11,13 @@ export PYTHONSAFEPATH := 1
 
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --only-binary=:all:
 
-.PHONY: help demo test lint inplace clean
+.PHONY: help demo test lint sanitize inplace clean
 
 help:
 	@echo "make demo     simulate a small survey, run the chain on three ranks, gather, report (demo/run)"
 	@echo "make test     install with everything the tests need, then run them"
 	@echo "make lint     style, types and Cython checks"
+	@echo "make sanitize run the kernels' tests with every memory access checked (needs gcc)"
 	@echo "make inplace  compile the kernels into the source tree (development)"
 	@echo "make clean    remove everything that these targets made"
 
@@ -42,6 +43,12 @@ lint: $(BIN)/python
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/cython-lint cext
+
+# Of the package only what it needs is used: the kernels are built again.
+sanitize: $(BIN)/python
+	test -x $(BIN)/pytest || $(INSTALL) '.[mpich,test]'
+	$(INSTALL) 'meson>=1.2.3' 'ninja>=1.11' 'cython>=3.1'
+	.ci/sanitize $(BIN)/python
 
 # A running process keeps the module that it has loaded: each file is replaced, not written over.
 inplace:
