@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import Any
@@ -10,27 +10,25 @@ from typing import Any
 import numpy as np
 
 from shapempi.bench.clock import Spread, machine, peak_rate, take_turns
-from shapempi.bench.operations import count_fits, count_images
+from shapempi.bench.native_parts import FITS, IMAGES, NativeParts
 from shapempi.bench.stamps import simulate_stacks
-from shapempi.catalog import SHEAR_TYPES
 from shapempi.errors import EngineError
-from shapempi.kernels import _isa, _metacal
-from shapempi.measure.fit import HALF_LIGHT
+from shapempi.kernels import _isa
 from shapempi.measure.galsim_engine import GalsimEngine
-from shapempi.measure.joint_fit import fit_psfs, starting_points
-from shapempi.measure.metacal import find_targets, shear_components
-from shapempi.measure.moments import adaptive_moments
-from shapempi.measure.native_engine import NativeEngine, fit_images, lattice_period, make_images
+from shapempi.measure.joint_fit import starting_points
+from shapempi.measure.native_engine import NativeEngine
 from shapempi.measure.ngmix_engine import NgmixEngine
-from shapempi.measure.observation import Observations, prepare
+from shapempi.measure.observation import prepare
 from shapempi.measure.shape_params import ShapeParams
-from shapempi.measure.shape_table import Measurement, new_table, record
 from shapempi.vignet import VignetStacks
 
 __all__ = ["Precision", "ShapesBenchmark", "bench_shapes"]
 
 #: Epochs per object.
 _EPOCHS = (1, 3, 5)
+
+#: Epochs that the native engine works on at once.
+_EPOCHS_AT_ONCE = 96
 
 #: Epochs per object with which the instruction sets are compared.
 _OF_SETS = 3
@@ -215,62 +213,36 @@ def _ngmix() -> tuple[NgmixEngine | None, str]:
 def _native(stacks: VignetStacks, precision: str, n_repeat: int, peak: Mapping[str, float]) -> Precision:
     """Time the native engine in one precision."""
     params = ShapeParams.model_validate({"precision": precision})
-    n_object, size = len(stacks), stacks.image.shape[-1]
-    n_epoch = len(stacks.image) // n_object
-    observations = prepare(stacks, params, _SEED)
-    targets = (observations.psf, observations.jacobian, params.target_psf, params.step)
-    sigma, max_k = find_targets(*targets)
-    period = lattice_period(size)
-    shear = shear_components(SHEAR_TYPES, params.step)
-    images, _ = make_images(observations, params)
-    start, guessed = starting_points(observations, np.isfinite(sigma))
-    fits = fit_images(observations, images, sigma, start, params)
-    measurement = Measurement(
-        used=np.isfinite(sigma),
-        target_sigma=sigma,
-        psf_fits=fit_psfs(observations, params),
-        fits=fits,
-        guessed=guessed,
-        half_light=HALF_LIGHT[params.model],
-    )
-    parts: dict[str, Callable[[], object]] = {
-        "prepare": lambda: prepare(stacks, params, _SEED),
-        "- moments of image and PSF": lambda: (
-            adaptive_moments(observations.image, observations.weight),
-            adaptive_moments(observations.psf),
-        ),
-        "PSF transform and target": lambda: find_targets(*targets),
-        "images of five types": lambda: _metacal.images(
-            observations.image,
-            observations.psf,
-            observations.jacobian,
-            sigma,
-            max_k,
-            shear,
-            noise=observations.noise,
-            period=period,
-            dtype=np.dtype(precision),
-        ),
-        "five fits": lambda: fit_images(observations, images, sigma, start, params),
-        "fits of the PSFs": lambda: fit_psfs(observations, params),
-        "record": lambda: record(new_table(stacks.number), observations, measurement),
-        "all": lambda: NativeEngine().measure(stacks, params, _SEED),
+    n_object, n_epoch = len(stacks), len(stacks.image) // len(stacks)
+    # As many objects at once as the engine takes: what they need stays in the cache.
+    step = max(1, _EPOCHS_AT_ONCE // n_epoch)
+    parts = [
+        NativeParts(stacks.part(begin, min(begin + step, n_object)), params, _SEED)
+        for begin in range(0, n_object, step)
+    ]
+    functions = [part.functions() for part in parts]
+    turns: dict[str, Callable[[], object]] = {
+        name: partial(_call_all, [each[name] for each in functions]) for name in functions[0]
     }
-    seconds = take_turns(parts, n_repeat)
-    image_count = sum(
-        count_images(j, s, k, SHEAR_TYPES, params.step, size, period)
-        for j, s, k in zip(observations.jacobian, sigma, max_k, strict=True)
-    )
-    fit_count = count_fits(fits, observations.first, observations.jacobian, sigma, _origins(observations), size)
+    turns["all"] = lambda: NativeEngine().measure(stacks, params, _SEED)
+    seconds = take_turns(turns, n_repeat)
+    image_operations = sum(part.image_operations() for part in parts)
+    fit_operations = sum(part.fit_operations() for part in parts)
     return Precision(
         n_epoch=n_epoch,
         precision=precision,
         parts={name: spread.scaled(1e3 / n_object) for name, spread in seconds.items()},
-        image_operations=image_count / len(stacks.image),
-        fit_operations=fit_count / n_object,
-        image_fraction=image_count / seconds["images of five types"].median / peak[precision],
-        fit_fraction=fit_count / seconds["five fits"].median / peak["float64"],
+        image_operations=image_operations / len(stacks.image),
+        fit_operations=fit_operations / n_object,
+        image_fraction=image_operations / seconds[IMAGES].median / peak[precision],
+        fit_fraction=fit_operations / seconds[FITS].median / peak["float64"],
     )
+
+
+def _call_all(functions: Sequence[Callable[[], object]]) -> None:
+    """Call one function after the other."""
+    for function in functions:
+        function()
 
 
 def _instruction_sets(stacks: VignetStacks, n_repeat: int) -> dict[str, Spread]:
@@ -281,11 +253,6 @@ def _instruction_sets(stacks: VignetStacks, n_repeat: int) -> dict[str, Spread]:
 
     seconds = take_turns({isa: partial(measure, isa) for isa in _isa.available()}, n_repeat)
     return {isa: spread.scaled(1e3 / len(stacks)) for isa, spread in seconds.items()}
-
-
-def _origins(observations: Observations) -> np.ndarray:
-    """Return u, v [arcsec] of the objects from the centres of their stamps [n_epoch, 2]."""
-    return np.einsum("eij,ej->ei", observations.jacobian.reshape(-1, 2, 2), observations.offset)
 
 
 def _others(stacks: VignetStacks, ngmix: NgmixEngine | None, n_repeat: int) -> dict[str, Spread]:
