@@ -63,17 +63,16 @@ def run(stamps, noises, psf, jacobian, sigma, max_k, shear=SHEARS, **options):
     )
 
 
-def assert_equals_twin(stamps, noises, psf, jacobian, sigma, max_k, shear, period, accuracy=1e-12):
+def assert_equals_twin(stamps, noises, psf, jacobian, sigma, max_k, shear, period, accuracy=1e-12, dilation=0.0):
     """Every instruction set makes the twin's images."""
+    noise_of = [None] * len(stamps) if noises is None else noises
+    args = (psf, jacobian, sigma, max_k, shear)
     expected = np.array(
-        [
-            twins.images(stamp, psf, jacobian, sigma, max_k, shear, None if noises is None else noises[i], period)
-            for i, stamp in enumerate(stamps)
-        ]
+        [twins.images(stamp, *args, noise, period, dilation) for stamp, noise in zip(stamps, noise_of, strict=True)]
     )
     tolerance = accuracy * np.abs(expected).max(axis=(-2, -1), keepdims=True)
     for isa in PATHS:
-        made = run(stamps, noises, psf, jacobian, sigma, max_k, shear, period=period, isa=isa)
+        made = run(stamps, noises, *args, period=period, isa=isa, dilation=dilation)
         assert (np.abs(made - expected) <= tolerance).all(), isa
 
 
@@ -123,6 +122,15 @@ def test_images_are_those_of_the_twin_wherever_the_transforms_end(fwhm, sigma, m
     stamps, noises = make_stamps(17, 1, seed=3)
     psf = make_psf(17, fwhm)
     assert_equals_twin(stamps, noises, psf, JACOBIANS["sheared"], sigma, max_k, SHEARS[:2], 34)
+
+
+@pytest.mark.parametrize("dilation", [1.0, 1.02, 1.2])
+@pytest.mark.parametrize("jacobian", ["straight", "rotated by 90 degrees", "sheared much"])
+@pytest.mark.parametrize("with_noise", [True, False])
+def test_the_dilated_psf_as_target_is_that_of_the_twin(dilation, jacobian, with_noise):
+    stamps, noises = make_stamps(15, 2)
+    args = (3.0 * make_psf(15), JACOBIANS[jacobian], 0.36, 8.0, SHEARS[[0, 1, 4]], 28)
+    assert_equals_twin(stamps, noises if with_noise else None, *args, dilation=dilation)
 
 
 def test_a_psf_below_the_floor_is_taken_as_the_floor():

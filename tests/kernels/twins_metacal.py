@@ -26,8 +26,13 @@ def transform(stamp, waves):
     return np.sum((along_x @ stamp.T) * along_y, axis=1).conj()
 
 
-def operate(stamps, psf, jacobian, sigma, max_k, g, period):
-    """Return stamps [y, x] sheared and reconvolved."""
+def pixel(q):
+    """Return the Fourier transform of a pixel."""
+    return np.prod(np.sinc(q / (2 * np.pi)), axis=1)
+
+
+def operate(stamps, psf, jacobian, sigma, max_k, g, period, dilation=0.0):
+    """Return stamps [y, x] sheared and reconvolved; with a dilation by the PSF itself, its pixel left as it is."""
     J, S = np.reshape(jacobian, (2, 2)), shear_matrix(*g)
     flux = psf.sum()
     (a, _), (c, _) = np.linalg.inv(J) @ np.linalg.inv(S) @ J
@@ -36,8 +41,14 @@ def operate(stamps, psf, jacobian, sigma, max_k, g, period):
     source = np.stack([alpha - c / a * beta, beta], axis=1)
     k_source = source @ np.linalg.inv(J)  # k = J^-T q
     k = k_source @ np.linalg.inv(S)
-    target = np.exp(-0.5 * sigma**2 * (k**2).sum(axis=1))
-    inside = (target >= ACCURACY) & ((k_source**2).sum(axis=1) <= max_k**2)
+    inside = (k_source**2).sum(axis=1) <= max_k**2
+    if dilation:
+        inside &= (k**2).sum(axis=1) <= (max_k / dilation) ** 2
+        q = k @ J
+        target = transform(psf, waves(dilation * q, len(psf))) * pixel(q) / pixel(dilation * q) / flux
+    else:
+        target = np.exp(-0.5 * sigma**2 * (k**2).sum(axis=1))
+        inside &= target >= ACCURACY
     forward, backward = waves(source[inside], len(psf)), waves(k[inside] @ J, len(psf))
     P = transform(psf, forward)
     P[np.abs(P) < ACCURACY * flux] = ACCURACY * flux
@@ -46,12 +57,12 @@ def operate(stamps, psf, jacobian, sigma, max_k, g, period):
     return [(along_y.T @ ((factor * transform(stamp, forward))[:, None] * along_x)).real for stamp in stamps]
 
 
-def images(stamp, psf, jacobian, sigma, max_k, shear, noise, period):
+def images(stamp, psf, jacobian, sigma, max_k, shear, noise, period, dilation=0.0):
     """Return the images [n_type, y, x] of one stamp; the noise, if not None, goes through turned by 90 degrees."""
     noise = np.zeros_like(stamp) if noise is None else noise
     made = []
     for g in shear:
-        image, turned = operate([stamp, np.rot90(noise)], psf, jacobian, sigma, max_k, g, period)
+        image, turned = operate([stamp, np.rot90(noise)], psf, jacobian, sigma, max_k, g, period, dilation)
         made.append(image + np.rot90(turned, 3))
     return np.array(made)
 
