@@ -262,7 +262,7 @@ def metacal_images(
         raise ValueError(f"the step must be above 0 and at most 0.1, not {step}")
     batch, size = stamps.shape[:-2], stamps.shape[-1]
     flat = np.ascontiguousarray(stamps).reshape(-1, *stamps.shape[-2:])
-    psfs = _array(psf, stamps.shape, "psf").reshape(flat.shape)
+    psfs = _scaled(_array(psf, stamps.shape, "psf").reshape(flat.shape))
     jacobians = _array(jacobian, (*batch, 4), "jacobian").reshape(-1, 4)
     noises = None if noise is None else _array(noise, stamps.shape, "noise").reshape(flat.shape)
     rule = target if isinstance(target, str) else _given_target(target, batch).ravel()
@@ -283,6 +283,13 @@ def metacal_images(
     )
     images = {kind: made[:, i].reshape(stamps.shape) for i, kind in enumerate(types)}
     return MetacalImages(images, sigma.reshape(batch) if batch else float(sigma[0]))
+
+
+def _scaled(psf: np.ndarray) -> np.ndarray:
+    """Return PSFs [n, y, x] times powers of two, their largest pixels about 1, so that single precision holds them."""
+    largest = np.abs(psf).max(axis=(1, 2), initial=0.0)
+    exponent = np.frexp(np.where(np.isfinite(largest), largest, 1.0))[1]
+    return psf * np.ldexp(1.0, -np.clip(exponent, -1000, 1000))[:, None, None]
 
 
 def _given_target(sigma: ArrayLike, shape: tuple[int, ...]) -> np.ndarray:

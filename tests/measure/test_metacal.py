@@ -188,6 +188,19 @@ def test_precision_of_input_and_output(stamps):
     assert_array_equal(left.images["1p"], right.images["1p"])
 
 
+@pytest.mark.parametrize("factor", [2.0**-900, 2.0**-100, 2.0**100, 2.0**900])
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_the_sum_of_the_psf_does_not_matter(stamps, dtype, factor):
+    image, psf, jacobian, noise = stamps
+    for target in ("azgauss", "dilate"):
+        made, scaled = (
+            metacal_images(image, p, jacobian, noise=noise, target=target, dtype=dtype) for p in (psf, factor * psf)
+        )
+        assert_array_equal(scaled.target_sigma, made.target_sigma)
+        for kind in SHEAR_TYPES:
+            assert_array_equal(scaled.images[kind], made.images[kind])
+
+
 def test_inputs_are_not_changed(stamps):
     copies = [array.copy() for array in stamps]
     for array in stamps:
@@ -211,14 +224,14 @@ def test_threads_and_instruction_sets(stamps):
 def test_the_noise_is_that_of_two_fields_and_does_not_answer_to_shear():
     """Pure noise: the second field doubles the variance, and the mean response of shapes to shear is gone."""
     rng = np.random.default_rng(5)
-    n = 60
+    n = 24
     _, psf = draw_epoch(galsim.Gaussian(sigma=0.4), PSF, STRAIGHT)
     image, noise = rng.normal(size=(2, n, SIZE, SIZE))
     psf, jacobian = np.tile(psf, (n, 1, 1)), np.tile(STRAIGHT, (n, 1))
     alone = metacal_images(image, psf, jacobian).images
     both = metacal_images(image, psf, jacobian, noise=noise).images
     variance = np.var(both["noshear"]) / np.var(alone["noshear"])
-    assert variance == pytest.approx(2.0, rel=0.02)
+    assert variance == pytest.approx(2.0, rel=0.03)
 
     def anisotropy(images):
         """Excess of the correlation of neighbours along x over that along y."""
