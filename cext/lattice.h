@@ -35,7 +35,11 @@ typedef REAL_MASK vmask __attribute__((vector_size(SIMD_BYTES)));
 #ifdef __SANITIZE_ADDRESS__
 #define UNROLL
 #else
+#ifdef __clang__
+#define UNROLL _Pragma("clang loop unroll(full)")
+#else
 #define UNROLL _Pragma("GCC unroll 16")
+#endif
 #endif
 
 /* The distance of the rows that turn_row makes: a constant, so that a compiler needs one register for all of them;

@@ -5,10 +5,6 @@
 #include "isa.h"
 #include "lattice.h"
 
-#if defined(__clang__)
-#pragma clang fp contract(fast)
-#endif
-
 /* sigma^2 |k|^2 at which the target ends: -2 ln METACAL_ACCURACY. */
 #define TARGET_LIMIT 23.025850929940457
 
