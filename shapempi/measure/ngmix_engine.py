@@ -4,10 +4,11 @@ ngmix is not on PyPI and is no dependency.  Whoever wants to see what it makes o
 for the engine `ngmix`; rejection of epochs, fill of masked pixels, noise images, priors and columns are the same as
 those of the other engines.
 
-Two things differ.  ngmix truncates its Gaussians at five sigma (1e-3 of the parameters' errors).  And a shear about
-the stamp's centre moves an object that is not there, by the step times its offset; the other engines move the origin
-of the fit along, ngmix does not, so that its sheared epochs of different offsets do not lie on each other (some 1e-2
-of the errors; the type `noshear` is not touched).
+Three things differ.  ngmix truncates its Gaussians at five sigma (1e-3 of the parameters' errors).  A shear about the
+stamp's centre moves an object that is not there, by the step times its offset; the other engines move the origin of
+the fit along, ngmix does not, so that its sheared epochs of different offsets do not lie on each other (some 1e-2 of
+the errors; the type `noshear` is not touched).  And ngmix fits a Gaussian to the target PSF: where that is not round
+(`target_psf = "dilate"`) its fits have an elliptical PSF, those of the other engines a round one of the same size.
 """
 
 from __future__ import annotations
