@@ -180,8 +180,10 @@ static double side_power(const struct workspace *w, const struct lattice_tables 
     const ptrdiff_t width = 2 * t->h_padded, stride = t->n_frequency_padded, h_padded = t->h_padded;
     const double *even_y = w->folded, *odd_y = even_y + t->h * width;
     double *wave = w->turned, *line = wave + 2 * h_padded; /* cosines, sines of q; four sums along the side */
-    vreal largest = all(0);
+    vreal largest = all(0), lane;
 
+    for (int l = 0; l < (int)LANES; l++)
+        lane[l] = (double)l;
     wave[0] = 1.0;
     wave[h_padded] = 0.0;
     const double c1 = cos(q), s1 = sin(q);
@@ -225,8 +227,9 @@ static double side_power(const struct workspace *w, const struct lattice_tables 
         }
         const vreal plus = (ca - sb) * (ca - sb) + (cb + sa) * (cb + sa);
         const vreal minus = (ca + sb) * (ca + sb) + (cb - sa) * (cb - sa);
-        largest = choose(plus > largest, plus, largest);
-        largest = choose(minus > largest, minus, largest);
+        const vmask there = lane + (double)at < all((double)n_frequency);
+        largest = choose(there & (plus > largest), plus, largest);
+        largest = choose(there & (minus > largest), minus, largest);
     }
     double most = 0.0;
     for (int l = 0; l < (int)LANES; l++)
