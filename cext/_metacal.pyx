@@ -117,7 +117,8 @@ def band(const double[:, :, ::1] psf, const double[:, ::1] jacobian, *, target="
 
 def images(const double[:, :, ::1] image, const double[:, :, ::1] psf, const double[:, ::1] jacobian,
            const double[::1] sigma, const double[::1] max_k, const double[:, ::1] shear, *,
-           const double[:, :, ::1] noise=None, double dilation=0.0, Py_ssize_t period=128, dtype=np.float64, isa="auto", int n_threads=1):
+           const double[:, :, ::1] noise=None, double dilation=0.0, Py_ssize_t period=128, dtype=np.float64,
+           isa="auto", int n_threads=1):
     """
     Make the metacalibration images of many epochs.
 
