@@ -267,7 +267,7 @@ def level(const double[:, :, ::1] image, const double[:, :, ::1] weight, const d
 
 def fill(double[:, :, ::1] image, const double[:, :, ::1] weight, const double[:, ::1] model, *, int n_threads=1):
     """
-    Fill the pixels without weight in place, as if the object had elliptical isophotes.
+    Fill the pixels without weight in place by the profile of the usable ones.
 
     A pixel becomes the elliptical Gaussian of the adaptive moments plus the mean and the quadrupole of what this
     Gaussian leaves in the usable pixels at the same elliptical radius, in rings one pixel wide with linear

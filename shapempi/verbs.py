@@ -24,7 +24,7 @@ from shapempi.grammar import reference as column_reference
 from shapempi.io.catalog import read_table, write_fits
 from shapempi.io.journal import read_journal
 from shapempi.io.truth import read_truth
-from shapempi.measure.gaussfit import FitFlag
+from shapempi.measure.fit import FitFlag
 from shapempi.mpi.comm import connect
 from shapempi.report import calibration as calibration_report
 from shapempi.report.figures import draw_overview

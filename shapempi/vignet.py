@@ -83,33 +83,23 @@ class VignetStacks:
 
     def __getitem__(self, i: int) -> VignetStack:
         """Return the epochs of object i as views."""
-        rows = slice(int(self.first[i]), int(self.first[i + 1]))
         return VignetStack(
             number=int(self.number[i]),
             place=int(self.place[i]),
-            image=self.image[rows],
-            weight=self.weight[rows],
-            flag=self.flag[rows],
-            psf=self.psf[rows],
-            jacobian=self.jacobian[rows],
-            offset=self.offset[rows],
-            exposure=self.exposure[rows],
-            ccd=self.ccd[rows],
+            **self._of_epochs(i, i + 1),
         )
 
     def part(self, begin: int, end: int) -> VignetStacks:
         """Return objects begin to end - 1 as views."""
-        rows = slice(int(self.first[begin]), int(self.first[end]))
         return VignetStacks(
             number=self.number[begin:end],
             place=self.place[begin:end],
             first=self.first[begin : end + 1] - self.first[begin],
-            image=self.image[rows],
-            weight=self.weight[rows],
-            flag=self.flag[rows],
-            psf=self.psf[rows],
-            jacobian=self.jacobian[rows],
-            offset=self.offset[rows],
-            exposure=self.exposure[rows],
-            ccd=self.ccd[rows],
+            **self._of_epochs(begin, end),
         )
+
+    def _of_epochs(self, begin: int, end: int) -> dict[str, np.ndarray]:
+        """Return the arrays that have a row for each epoch, by name, for objects begin to end - 1."""
+        rows = slice(int(self.first[begin]), int(self.first[end]))
+        names = ("image", "weight", "flag", "psf", "jacobian", "offset", "exposure", "ccd")
+        return {name: getattr(self, name)[rows] for name in names}

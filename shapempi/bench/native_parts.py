@@ -8,15 +8,18 @@ import numpy as np
 
 from shapempi.bench.operations import count_fits, count_images
 from shapempi.catalog import SHEAR_TYPES
-from shapempi.kernels import _metacal
-from shapempi.measure.fit import HALF_LIGHT
 from shapempi.measure.joint_fit import fit_psfs, starting_points
-from shapempi.measure.metacal import find_targets, shear_components
 from shapempi.measure.moments import adaptive_moments
-from shapempi.measure.native_engine import fit_images, lattice_period, make_images
+from shapempi.measure.native_engine import (
+    fit_images,
+    lattice_period,
+    make_images,
+    measure_prepared,
+    targets_of,
+)
 from shapempi.measure.observation import prepare
 from shapempi.measure.shape_params import ShapeParams
-from shapempi.measure.shape_table import Measurement, new_table, record
+from shapempi.measure.shape_table import new_table, record
 from shapempi.vignet import VignetStacks
 
 __all__ = ["FITS", "IMAGES", "NativeParts"]
@@ -41,25 +44,18 @@ class NativeParts:
     def __init__(self, stacks: VignetStacks, params: ShapeParams, seed: Sequence[int]) -> None:
         self._stacks, self._params, self._seed = stacks, params, tuple(seed)
         self._observations = o = prepare(stacks, params, seed)
-        self._targets = find_targets(o.psf, o.jacobian, params.target_psf, params.step)
-        self._images, sigma = make_images(o, params)
-        self._start, guessed = starting_points(o, np.isfinite(sigma))
-        self._measurement = Measurement(
-            used=np.isfinite(sigma),
-            target_sigma=sigma,
-            psf_fits=fit_psfs(o, params),
-            fits=fit_images(o, self._images, sigma, self._start, params),
-            guessed=guessed,
-            half_light=HALF_LIGHT[params.model],
-        )
+        self._targets = targets_of(o, params)
+        self._images, sigma = make_images(o, *self._targets, params)
+        self._start, _ = starting_points(o, np.isfinite(sigma))
+        self._measurement = measure_prepared(o, params)
 
     def functions(self) -> Mapping[str, Callable[[], object]]:
         """Return the parts by name, in the engine's order; one that is within another begins with a dash."""
         return {
             "prepare": lambda: prepare(self._stacks, self._params, self._seed),
             "- moments of image and PSF": self._moments,
-            "PSF transform and target": self._find_targets,
-            IMAGES: self._make_images,
+            "PSF transform and target": lambda: targets_of(self._observations, self._params),
+            IMAGES: lambda: make_images(self._observations, *self._targets, self._params),
             FITS: self._fit_images,
             "fits of the PSFs": lambda: fit_psfs(self._observations, self._params),
             "record": lambda: record(new_table(self._stacks.number), self._observations, self._measurement),
@@ -69,23 +65,6 @@ class NativeParts:
         o = self._observations
         adaptive_moments(o.image, o.weight)
         adaptive_moments(o.psf)
-
-    def _find_targets(self) -> None:
-        o = self._observations
-        find_targets(o.psf, o.jacobian, self._params.target_psf, self._params.step)
-
-    def _make_images(self) -> None:
-        o = self._observations
-        _metacal.images(
-            o.image,
-            o.psf,
-            o.jacobian,
-            *self._targets,
-            shear_components(SHEAR_TYPES, self._params.step),
-            noise=o.noise,
-            period=lattice_period(o.image.shape[-1]),
-            dtype=np.dtype(self._params.precision),
-        )
 
     def _fit_images(self) -> None:
         fit_images(self._observations, self._images, self._measurement.target_sigma, self._start, self._params)

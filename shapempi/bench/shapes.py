@@ -16,7 +16,7 @@ from shapempi.errors import EngineError
 from shapempi.kernels import _isa
 from shapempi.measure.galsim_engine import GalsimEngine
 from shapempi.measure.joint_fit import starting_points
-from shapempi.measure.native_engine import NativeEngine
+from shapempi.measure.native_engine import EPOCHS_PER_PART, NativeEngine
 from shapempi.measure.ngmix_engine import NgmixEngine
 from shapempi.measure.observation import prepare
 from shapempi.measure.shape_params import ShapeParams
@@ -26,9 +26,6 @@ __all__ = ["Precision", "ShapesBenchmark", "bench_shapes"]
 
 #: Epochs per object.
 _EPOCHS = (1, 3, 5)
-
-#: Epochs that the native engine works on at once.
-_EPOCHS_AT_ONCE = 96
 
 #: Epochs per object with which the instruction sets are compared.
 _OF_SETS = 3
@@ -215,7 +212,7 @@ def _native(stacks: VignetStacks, precision: str, n_repeat: int, peak: Mapping[s
     params = ShapeParams.model_validate({"precision": precision})
     n_object, n_epoch = len(stacks), len(stacks.image) // len(stacks)
     # As many objects at once as the engine takes: what they need stays in the cache.
-    step = max(1, _EPOCHS_AT_ONCE // n_epoch)
+    step = max(1, EPOCHS_PER_PART // n_epoch)
     parts = [
         NativeParts(stacks.part(begin, min(begin + step, n_object)), params, _SEED)
         for begin in range(0, n_object, step)

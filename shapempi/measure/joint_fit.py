@@ -33,13 +33,11 @@ def starting_points(observations: Observations, used: np.ndarray) -> tuple[np.nd
     guessed : ndarray of bool [n_object]
         False where no epoch has moments; T is then a default.
     """
-    n_object = len(observations.first) - 1
-    owner = np.repeat(np.arange(n_object), np.diff(observations.first))
     sizes = observations.moments[:, 2] - observations.psf_moments[:, 2]
     known = used & np.isfinite(sizes)
-    count = np.bincount(owner[known], minlength=n_object)
-    total = np.bincount(owner[known], weights=sizes[known], minlength=n_object)
-    start = np.zeros((n_object, 6))
+    count = observations.sums(known)
+    total = observations.sums(np.where(known, sizes, 0.0))
+    start = np.zeros((len(count), 6))
     start[:, 4] = np.where(count > 0, np.maximum(total / np.maximum(count, 1), _SMALLEST_T), _DEFAULT_T)
     start[:, 5] = np.nan
     return start, count > 0
@@ -55,6 +53,7 @@ def fit_objects(
     start: np.ndarray,
     params: FitParams,
     *,
+    with_prior: bool = True,
     isa: str = "auto",
     n_threads: int = 1,
 ) -> Fits:
@@ -78,6 +77,8 @@ def fit_objects(
         Where the first type starts; the others start from its solution.
     params : FitParams
         Model, priors, ranges and tolerance.
+    with_prior : bool, optional
+        False leaves out the priors on centre and shape.
     isa : str, optional
         Instruction set of the kernel.
     n_threads : int, optional
@@ -97,6 +98,7 @@ def fit_objects(
         first,
         start,
         **kernel_settings(params),
+        with_prior=with_prior,
         isa=isa,
         n_threads=n_threads,
     )
@@ -127,7 +129,7 @@ def fit_psfs(observations: Observations, params: FitParams, *, isa: str = "auto"
     start[:, 2:5] = observations.psf_moments
     start[:, 5] = 1.0
     # Any constant weight gives the same fit and, errors being scaled by the residuals, the same errors.
-    parameters, errors, _, s2n, flags, n_evaluation = _fit.fit(
+    fits = fit_objects(
         observations.psf[:, None],
         np.ones_like(observations.psf),
         observations.jacobian,
@@ -135,9 +137,9 @@ def fit_psfs(observations: Observations, params: FitParams, *, isa: str = "auto"
         np.zeros(n),
         np.arange(n + 1),
         start,
-        **kernel_settings(params.model_copy(update={"model": "gauss"})),
+        params.model_copy(update={"model": "gauss"}),
         with_prior=False,
         isa=isa,
         n_threads=n_threads,
     )
-    return Fits(parameters, errors, s2n, flags, n_evaluation).of_type(0)
+    return fits.of_type(0)

@@ -17,7 +17,15 @@ from shapempi.measure.shape_params import ShapeParams
 from shapempi.measure.shape_table import Fits, Measurement, new_table, record
 from shapempi.vignet import VignetStacks
 
-__all__ = ["NativeEngine", "fit_images", "lattice_period", "make_images"]
+__all__ = [
+    "EPOCHS_PER_PART",
+    "NativeEngine",
+    "fit_images",
+    "lattice_period",
+    "make_images",
+    "measure_prepared",
+    "targets_of",
+]
 
 #: Period of the Fourier lattice over the side of the stamp, at least.  What is folded back over the gap changes shapes
 #: by 2e-5 of their errors and the mean response by less than 1e-6, compared with a period of 256 (docs/accuracy.md);
@@ -25,7 +33,7 @@ __all__ = ["NativeEngine", "fit_images", "lattice_period", "make_images"]
 _PERIOD = 1.125
 
 #: Epochs that are worked on together: their images of all types, 0.1 MB each, stay in the cache.
-_EPOCHS_PER_PART = 96
+EPOCHS_PER_PART = 96
 
 
 class NativeEngine:
@@ -36,24 +44,41 @@ class NativeEngine:
     ) -> np.ndarray:
         """Measure part after part of the objects; see `measure_shapes`."""
         table = new_table(stacks.number)
-        for begin, end in _parts(stacks.first, _EPOCHS_PER_PART * n_threads):
+        for begin, end in _parts(stacks.first, EPOCHS_PER_PART * n_threads):
             observations = prepare(stacks.part(begin, end), params, seed, n_threads=n_threads)
-            record(table[begin:end], observations, self._measure(observations, params, n_threads))
+            record(table[begin:end], observations, measure_prepared(observations, params, n_threads=n_threads))
         return table
 
-    def _measure(self, observations: Observations, params: ShapeParams, n_threads: int) -> Measurement:
-        """Measure prepared epochs."""
-        images, sigma = make_images(observations, params, n_threads=n_threads)
-        used = np.isfinite(sigma)
-        start, guessed = starting_points(observations, used)
-        return Measurement(
-            used=used,
-            target_sigma=sigma,
-            psf_fits=fit_psfs(observations, params, isa=params.instruction_set, n_threads=n_threads),
-            fits=fit_images(observations, images, sigma, start, params, n_threads=n_threads),
-            guessed=guessed,
-            half_light=HALF_LIGHT[params.model],
-        )
+
+def measure_prepared(observations: Observations, params: ShapeParams, *, n_threads: int = 1) -> Measurement:
+    """Measure prepared epochs: targets, images, fits.
+
+    Parameters
+    ----------
+    observations : Observations
+        The epochs.
+    params : ShapeParams
+        All settings.
+    n_threads : int, optional
+        Threads; the result does not depend on it.
+
+    Returns
+    -------
+    Measurement
+        The results.
+    """
+    targets = targets_of(observations, params, n_threads=n_threads)
+    images, sigma = make_images(observations, *targets, params, n_threads=n_threads)
+    used = np.isfinite(sigma)
+    start, guessed = starting_points(observations, used)
+    return Measurement(
+        used=used,
+        target_sigma=sigma,
+        psf_fits=fit_psfs(observations, params, isa=params.instruction_set, n_threads=n_threads),
+        fits=fit_images(observations, images, sigma, start, params, n_threads=n_threads),
+        guessed=guessed,
+        half_light=HALF_LIGHT[params.model],
+    )
 
 
 def _parts(first: np.ndarray, n_epoch: int) -> list[tuple[int, int]]:
@@ -71,8 +96,25 @@ def lattice_period(size: int) -> int:
     return 2 * math.ceil(0.5 * _PERIOD * size)
 
 
+def _target(params: ShapeParams) -> str | float:
+    """Return the rule for the target PSF, or its sigma [arcsec]."""
+    return params.target_sigma or params.target_psf
+
+
+def targets_of(observations: Observations, params: ShapeParams, *, n_threads: int = 1) -> tuple[np.ndarray, np.ndarray]:
+    """Return sigma and largest wavenumber of the target of each prepared epoch; see `find_targets`."""
+    return find_targets(
+        observations.psf,
+        observations.jacobian,
+        _target(params),
+        params.step,
+        isa=params.instruction_set,
+        n_threads=n_threads,
+    )
+
+
 def make_images(
-    observations: Observations, params: ShapeParams, *, n_threads: int = 1
+    observations: Observations, sigma: np.ndarray, max_k: np.ndarray, params: ShapeParams, *, n_threads: int = 1
 ) -> tuple[np.ndarray, np.ndarray]:
     """Make the metacalibration images of prepared epochs.
 
@@ -80,6 +122,8 @@ def make_images(
     ----------
     observations : Observations
         The epochs.
+    sigma, max_k : ndarray of float64 [n_epoch]
+        Their targets (`targets_of`).
     params : ShapeParams
         Step, target PSF, precision.
     n_threads : int, optional
@@ -92,15 +136,6 @@ def make_images(
     sigma : ndarray of float64 [n_epoch]
         Sigma of the target PSF [arcsec]; NaN where there are no images.
     """
-    target = params.target_sigma or params.target_psf
-    sigma, max_k = find_targets(
-        observations.psf,
-        observations.jacobian,
-        target,
-        params.step,
-        isa=params.instruction_set,
-        n_threads=n_threads,
-    )
     images = _metacal.images(
         observations.image,
         observations.psf,
@@ -109,7 +144,7 @@ def make_images(
         max_k,
         shear_components(SHEAR_TYPES, params.step),
         noise=observations.noise,
-        dilation=dilation_of(target, params.step),
+        dilation=dilation_of(_target(params), params.step),
         period=lattice_period(observations.image.shape[-1]),
         dtype=np.dtype(params.precision),
         isa=params.instruction_set,

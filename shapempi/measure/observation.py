@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -94,6 +95,15 @@ class Observations:
     noise_failed: np.ndarray
     noise_mismatch: np.ndarray
     rejected: np.ndarray
+
+    @cached_property
+    def owner(self) -> np.ndarray:
+        """The object of each epoch, int64 [n]."""
+        return np.repeat(np.arange(len(self.first) - 1), np.diff(self.first))
+
+    def sums(self, values: np.ndarray) -> np.ndarray:
+        """Return the sums of epochs' values [n] over each object's epochs, added up in their order."""
+        return np.bincount(self.owner, weights=values, minlength=len(self.first) - 1)
 
 
 def prepare(stacks: VignetStacks, params: EpochParams, seed: Sequence[int], *, n_threads: int = 1) -> Observations:

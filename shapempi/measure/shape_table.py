@@ -144,15 +144,15 @@ def record(table: np.ndarray, observations: Observations, measurement: Measureme
 
 def _record_epochs(table: np.ndarray, observations: Observations, used: np.ndarray) -> None:
     """Write counts of epochs and what they say about the objects."""
-    n_used = _sums(observations, used).astype(int)
+    n_used = observations.sums(used).astype(int)
     rejected = observations.rejected.astype(int)
     rejected[:, list(Rejection).index(Rejection.METACAL)] += np.diff(observations.first) - n_used
     n_epoch = n_used + rejected.sum(axis=1)
     table["n_epoch"], table["n_epoch_used"] = n_epoch, n_used
     for i, reason in enumerate(Rejection):
         table[reason.value] = rejected[:, i]
-    table["n_noise_failed"] = _sums(observations, observations.noise_failed)
-    table["n_noise_mismatch"] = _sums(observations, observations.noise_mismatch)
+    table["n_noise_failed"] = observations.sums(observations.noise_failed)
+    table["n_noise_mismatch"] = observations.sums(observations.noise_mismatch)
     flags = table["flags"]
     some = n_used > 0
     flags[some & (n_used < n_epoch)] |= ObjectFlag.SOME_EPOCH_LOST
@@ -175,10 +175,10 @@ def _record_psf(table: np.ndarray, observations: Observations, measurement: Meas
         table[f"psf_{name}"] = _means(observations, observations.psf_moments[:, i], weight)
     fits = measurement.psf_fits
     weight = np.where(known & (fits.flags == 0), observations.total_weight, 0.0)
+    total = observations.sums(weight)
     for i, name in ((2, "g1"), (3, "g2"), (4, "T")):
         table[f"psf_fit_{name}"] = _means(observations, fits.parameters[:, i], weight)
-        total = _sums(observations, weight)
-        square = _sums(observations, np.where(weight > 0, weight * fits.errors[:, i], 0.0) ** 2)
+        square = observations.sums(np.where(weight > 0, weight * fits.errors[:, i], 0.0) ** 2)
         error = table[f"psf_fit_{name}_err"]
         error[total > 0] = np.sqrt(square[total > 0]) / total[total > 0]
 
@@ -200,17 +200,10 @@ def _record_fit(table: np.ndarray, kind: str, measured: np.ndarray, fits: Fits, 
     table["flags"][good & (flux <= 0)] |= ObjectFlag.NEGATIVE_FLUX
 
 
-def _sums(observations: Observations, values: np.ndarray) -> np.ndarray:
-    """Return the sums of epochs' values [n_epoch] over each object's epochs, added up in their order."""
-    n_object = len(observations.first) - 1
-    owner = np.repeat(np.arange(n_object), np.diff(observations.first))
-    return np.bincount(owner, weights=values, minlength=n_object)
-
-
 def _means(observations: Observations, values: np.ndarray, weight: np.ndarray) -> np.ndarray:
     """Return the weighted means of epochs' values over each object's epochs; NaN without weight."""
-    total = _sums(observations, weight)
-    product = _sums(observations, np.where(weight > 0, values, 0.0) * weight)
+    total = observations.sums(weight)
+    product = observations.sums(np.where(weight > 0, values, 0.0) * weight)
     return np.where(total > 0, product / np.where(total > 0, total, 1.0), np.nan)
 
 
