@@ -23,8 +23,10 @@ __all__ = [
     "COLUMNS",
     "DETECTION_COLUMNS",
     "EPOCH_COLUMNS",
+    "PSF_STATUS_COLUMNS",
     "SHEAR_TYPES",
     "STAR_COLUMNS",
+    "STAR_STATISTIC_COLUMNS",
     "Alias",
     "Column",
     "dtype_of",
@@ -264,31 +266,74 @@ EPOCH_COLUMNS: tuple[Column, ...] = (
     Column("psf_flag", "i2", "", "0 if the PSF's moments converged; 1 if not, or if the CCD has no PSF model."),
 )
 
-#: The stars that no PSF model was fitted to, with star and model side by side.
+#: Stars with the PSF model beside them: those held back (table `stars`) and those that the model was fitted to
+#: (`training_stars`).
 STAR_COLUMNS: tuple[Column, ...] = (
     Column("exposure", "i4", "", "Exposure number."),
     Column("CCD_NB", "i2", "", "CCD index."),
+    Column("NUMBER", "i4", "", "Number of the star among the detections of its CCD, 1-based."),
     Column("X", "f8", "pixel", "Windowed centroid along x, 1-based."),
     Column("Y", "f8", "pixel", "Windowed centroid along y, 1-based."),
     Column("RA", "f8", "deg", "Right ascension."),
     Column("DEC", "f8", "deg", "Declination."),
     Column("MAG", "f4", "mag", "MAG_AUTO."),
     Column("SNR", "f4", "", "SNR_WIN."),
-    Column("ACCEPTED", "i2", "", "1 if the CCD's PSF model is accepted."),
+    Column("FWHM_IMAGE", "f4", "pixel", "FWHM by which the star was selected."),
+    Column("USED", "i2", "", "1 if the PSF model was fitted to the star; 0 if it was held back or rejected."),
+    Column("ACCEPTED", "i2", "", "1 if the CCD's PSF model is accepted; if not, the model serves no object."),
+    Column(
+        "chi2", "f8", "", "chi^2 per degree of freedom of the star against the model, within 6 sigma of the centre."
+    ),
     Column("E1_PSF_HSM", "f8", "", "Reduced shear g1 of the model, pixel frame (the name is historic)."),
     Column("E2_PSF_HSM", "f8", "", "Reduced shear g2 of the model, pixel frame."),
     Column("SIGMA_PSF_HSM", "f8", "pixel", "Adaptive-moment sigma of the model."),
-    Column("FLAG_PSF_HSM", "i2", "", "0 if the model's moments converged."),
+    Column("FLAG_PSF_HSM", "i2", "", "0 if the model's moments converged; else bits that say why, 1 without a model."),
     Column("E1_STAR_HSM", "f8", "", "Reduced shear g1 of the star, pixel frame."),
     Column("E2_STAR_HSM", "f8", "", "Reduced shear g2 of the star, pixel frame."),
     Column("SIGMA_STAR_HSM", "f8", "pixel", "Adaptive-moment sigma of the star."),
-    Column("FLAG_STAR_HSM", "i2", "", "0 if the star's moments converged."),
+    Column("FLAG_STAR_HSM", "i2", "", "0 if the star's moments converged; else bits that say why."),
     Column("g1_psf", "f8", "", "g1 of the model, sky frame."),
     Column("g2_psf", "f8", "", "g2 of the model, sky frame."),
     Column("T_psf", "f8", "arcsec2", "T of the model."),
     Column("g1_star", "f8", "", "g1 of the star, sky frame."),
     Column("g2_star", "f8", "", "g2 of the star, sky frame."),
     Column("T_star", "f8", "arcsec2", "T of the star."),
+)
+
+#: One row per CCD: its stars, its PSF model, and what became of it.
+PSF_STATUS_COLUMNS: tuple[Column, ...] = (
+    Column("exposure", "i4", "", "Exposure number."),
+    Column("ccd", "i2", "", "CCD index."),
+    Column(
+        "status", "S16", "", "accepted, missing_data, no_stars, few_stars, fit_failed, chi2; failed if its unit failed."
+    ),
+    Column("n_object", "i4", "", "Detections."),
+    Column("n_unflagged", "i4", "", "Detections without FLAGS and IMAFLAGS_ISO."),
+    Column("n_star", "i4", "", "Selected stars."),
+    Column("n_train", "i4", "", "Stars given to the fit."),
+    Column("n_test", "i4", "", "Stars held back."),
+    Column("n_used", "i4", "", "Stars that the model was fitted to, after rejection."),
+    Column("chi2", "f8", "", "Reduced chi^2 of the model."),
+    Column("fwhm", "f8", "pixel", "FWHM of the model in the middle of the CCD."),
+    Column("degree", "i2", "", "Degree of the model's polynomial."),
+    Column("sampling", "f4", "pixel", "Step of the model's grid."),
+    Column("nx", "i4", "pixel", "Width of the CCD."),
+    Column("ny", "i4", "pixel", "Height of the CCD."),
+    Column("star_density_per_deg2", "f4", "deg-2", "Selected stars per square degree."),
+    Column("fwhm_mode_pix", "f4", "pixel", "FWHM of the stars as the selection sees it."),
+    Column("fwhm_mean_arcsec", "f4", "arcsec", "Mean FWHM of the selected stars."),
+    Column("fwhm_std_arcsec", "f4", "arcsec", "Its standard deviation."),
+    Column("engine", "S32", "", "What made the model, with its version."),
+    Column("reason", "S200", "", "Why the model is not accepted; empty if it is."),
+)
+
+#: The statistics that the star selection computes on each CCD.
+STAR_STATISTIC_COLUMNS: tuple[Column, ...] = (
+    Column("exposure", "i4", "", "Exposure number."),
+    Column("ccd", "i2", "", "CCD index."),
+    Column("section", "S32", "", "STAT section of the selection."),
+    Column("label", "S64", "", "Label in that section."),
+    Column("value", "f8", "", "Its value."),
 )
 
 

@@ -18,8 +18,8 @@ from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
 from shapempi.calibration.params import CalibrationParams
+from shapempi.engines.psf_params import PsfParams
 from shapempi.errors import ConfigError
-from shapempi.measure.psf_fit import PsfFitParams
 from shapempi.measure.shape_params import ShapeParams
 from shapempi.measure.spread import SpreadParams
 from shapempi.measure.stars import StarParams
@@ -57,7 +57,7 @@ class Config(Params):
     exposure: ExposureParams = ExposureParams()
     tile: TileParams = TileParams()
     stars: StarParams = StarParams()
-    psf: PsfFitParams = PsfFitParams()
+    psf: PsfParams = PsfParams()
     vignet: VignetParams = VignetParams()
     spread: SpreadParams = SpreadParams()
     shapes: ShapeParams = ShapeParams()

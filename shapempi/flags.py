@@ -50,7 +50,7 @@ class ObjectFlag(DescribedFlag):
     NOISE_FAILED = 64, "the noise level of at least one used epoch could not be estimated"
     NEGATIVE_FLUX = 128, "the fitted flux is not positive, so the magnitude is NaN"
     SOME_EPOCH_LOST = 256, "at least one epoch was rejected; the result is from the others"
-    CCD_FAILED = 512, "at least one epoch was lost because the unit of its CCD failed"
+    CCD_FAILED = 512, "at least one epoch was lost with its CCD: its unit failed, or its PSF model was refused"
     NOT_MEASURED = 1 << 30, "there is no shape for this object; the other bits say why"
 
 

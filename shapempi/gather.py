@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from shapempi.catalog import COLUMNS, EPOCH_COLUMNS, STAR_COLUMNS, Column, dtype_of
+from shapempi.catalog import (
+    COLUMNS,
+    EPOCH_COLUMNS,
+    PSF_STATUS_COLUMNS,
+    STAR_COLUMNS,
+    STAR_STATISTIC_COLUMNS,
+    Column,
+    dtype_of,
+    empty_table,
+)
 from shapempi.errors import MissingInputError
 from shapempi.ids import BlockId
 from shapempi.io.catalog import TableWriter, create_catalogue
@@ -32,6 +41,8 @@ class Gathered:
         Rows of its tables.
     n_tile : int
         Tiles in it, complete ones.
+    n_refused : int
+        CCDs that were done and have no accepted PSF model.
     missing : tuple of str
         Units of the plan whose result is not there; their tiles are incomplete or absent.
     damaged : tuple of str
@@ -43,6 +54,7 @@ class Gathered:
     n_epoch: int
     n_star: int
     n_tile: int
+    n_refused: int
     missing: tuple[str, ...]
     damaged: tuple[str, ...]
 
@@ -119,9 +131,11 @@ def gather(run_folder: Path, output: Path | None = None, *, overwrite: bool = Fa
         if there.any():
             n_row, n_epoch = (int(blocks[name][there].sum()) for name in ("n_object", "n_epoch"))
             tiles.append(_Blocks(tuple(places[uid] for uid in uids if uid in places), n_row, n_epoch))
-    stars = [done[ccd.uid] for ccd in plan.ccds if ccd.uid in done]
+    ccds = [done[ccd.uid] for ccd in plan.ccds if ccd.uid in done]
+    status = _psf_status(reader, plan, done)
     n_row, n_epoch = sum(tile.n_row for tile in tiles), sum(tile.n_epoch for tile in tiles)
-    n_star = sum(place.n_row for place in stars)
+    n_star, n_training = int(status["n_test"].sum()), int(status["n_train"].sum())
+    n_statistic = sum(len(_product_rows(reader, place, "star_statistics")) for place in ccds)
     attributes = {"n_tile": len(tiles), "n_missing": len(missing)}
     with create_catalogue(path, attributes, overwrite=overwrite) as file:
         if missing:  # a dataset, for an attribute holds 64 kB at most
@@ -129,10 +143,36 @@ def gather(run_folder: Path, output: Path | None = None, *, overwrite: bool = Fa
         for name, columns, total, parts in (
             ("catalogue", COLUMNS, n_row, (_tile_rows(reader, tile, "catalogue") for tile in tiles)),
             ("epochs", EPOCH_COLUMNS, n_epoch, (_tile_rows(reader, tile, "epochs") for tile in tiles)),
-            ("stars", STAR_COLUMNS, n_star, (_product_rows(reader, place, "stars") for place in stars)),
+            ("stars", STAR_COLUMNS, n_star, (_product_rows(reader, place, "stars") for place in ccds)),
+            (
+                "training_stars",
+                STAR_COLUMNS,
+                n_training,
+                (_product_rows(reader, place, "training_stars") for place in ccds),
+            ),
+            ("psf_status", PSF_STATUS_COLUMNS, len(status), iter([status])),
+            (
+                "star_statistics",
+                STAR_STATISTIC_COLUMNS,
+                n_statistic,
+                (_product_rows(reader, place, "star_statistics") for place in ccds),
+            ),
         ):
             _write(TableWriter(file, name, columns, total), columns, parts)
-    return Gathered(path, n_row, n_epoch, n_star, len(tiles), tuple(missing), tuple(found.damaged))
+    n_refused = int(np.sum(~np.isin(status["status"], (b"accepted", b"failed"))))
+    return Gathered(path, n_row, n_epoch, n_star, len(tiles), n_refused, tuple(missing), tuple(found.damaged))
+
+
+def _psf_status(reader: PartReader, plan: SurveyPlan, done: Mapping[str, Location]) -> np.ndarray:
+    """Return one row for each CCD of the plan, also for those whose unit failed."""
+    table = empty_table(PSF_STATUS_COLUMNS, len(plan.ccds))
+    for i, ccd in enumerate(plan.ccds):
+        if ccd.uid in done:
+            table[i] = _product_rows(reader, done[ccd.uid], "psf_status")[0]
+        else:
+            table[i]["exposure"], table[i]["ccd"] = ccd.exposure, ccd.ccd
+            table[i]["status"], table[i]["reason"] = b"failed", b"the unit of the CCD failed or was not done"
+    return table
 
 
 def _write(writer: TableWriter, columns: tuple[Column, ...], parts: Iterator[np.ndarray]) -> None:

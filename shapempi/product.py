@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-__all__ = ["Location", "Product"]
+__all__ = ["Location", "Product", "Scalar"]
 
+#: What an attribute may be.
 Scalar = str | int | float | bool
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from shapempi.config import Config, load
+from shapempi.engines.psf import make_engine
 from shapempi.errors import ShapempiError
 from shapempi.ids import TileId
 from shapempi.io.journal import Journal, write_status
@@ -80,7 +81,7 @@ class Crew:
         config, inputs, stars = self._setup.config, self._setup.inputs, self._setup.stars
         seed = config.survey.seed
         return {
-            "ccd": CcdStage(inputs, stars, config.exposure, config.stars, config.psf, seed),
+            "ccd": CcdStage(inputs, stars, config.exposure, config.stars, config.psf, make_engine(config.psf), seed),
             "tile": TileStage(inputs, self._reader, stars, config.tile, config.run.block_size),
             "block": BlockStage(inputs, self._reader, config.vignet, config.spread, config.shapes, seed),
         }
@@ -139,6 +140,7 @@ def run(path: Path, *, live: bool = False) -> int:
             try:
                 config = load(path)
                 ENGINES[config.shapes.engine]()  # one that is not installed says so before any work
+                make_engine(config.psf)
                 inputs = find_inputs(config.input)
                 stars = _bright_stars(config.input.star_catalogue)
                 plan = make_plan(inputs)

@@ -11,7 +11,13 @@ from shapempi.bench.shapes import bench_shapes
 from shapempi.calibrate import calibrate_stamps, choose_cases, claim_folder
 from shapempi.calibration.estimate import CaseResult
 from shapempi.calibration.params import CalibrationParams
-from shapempi.catalog import COLUMNS, EPOCH_COLUMNS, STAR_COLUMNS
+from shapempi.catalog import (
+    COLUMNS,
+    EPOCH_COLUMNS,
+    PSF_STATUS_COLUMNS,
+    STAR_COLUMNS,
+    STAR_STATISTIC_COLUMNS,
+)
 from shapempi.chain import calibrate_chain, catalogue_and_truth, check_chain, tiles_of
 from shapempi.config import Config, commented_toml, load
 from shapempi.config import reference as key_reference
@@ -129,6 +135,8 @@ def gather(options: argparse.Namespace) -> int:
         f"{result.path}: {result.n_row} objects of {result.n_tile} tiles, {result.n_epoch} epochs, "
         f"{result.n_star} held-back stars"
     )
+    if result.n_refused:
+        print(f"{result.n_refused} CCDs have no accepted PSF model; table psf_status says why")
     for text in result.damaged:
         print(f"shapempi: damaged part file: {text}", file=sys.stderr)
     for uid in result.missing:
@@ -254,7 +262,13 @@ def config(options: argparse.Namespace) -> int:
     if options.reference:
         print(key_reference(), end="")
     if options.columns:
-        tables = (("Catalogue", COLUMNS), ("Epochs", EPOCH_COLUMNS), ("Stars", STAR_COLUMNS))
+        tables = (
+            ("Catalogue", COLUMNS),
+            ("Epochs", EPOCH_COLUMNS),
+            ("Stars", STAR_COLUMNS),
+            ("PSF models", PSF_STATUS_COLUMNS),
+            ("Statistics of the star selection", STAR_STATISTIC_COLUMNS),
+        )
         flags = (("shape_flags", ObjectFlag), ("flags_<type>", FitFlag), ("IMAFLAGS_ISO", PixelFlag))
         print(column_reference(tables, flags), end="")
     if options.template:

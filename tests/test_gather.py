@@ -7,7 +7,14 @@ import h5py
 import numpy as np
 import pytest
 
-from shapempi.catalog import COLUMNS, EPOCH_COLUMNS, STAR_COLUMNS, dtype_of
+from shapempi.catalog import (
+    COLUMNS,
+    EPOCH_COLUMNS,
+    PSF_STATUS_COLUMNS,
+    STAR_COLUMNS,
+    STAR_STATISTIC_COLUMNS,
+    dtype_of,
+)
 from shapempi.errors import ConfigError, DataError, MissingInputError
 from shapempi.gather import gather
 from shapempi.ids import BlockId, CcdId, TileId
@@ -44,6 +51,18 @@ def tables_of(tile):
     return rows, epochs
 
 
+def ccd_tables(ccd):
+    status = fill(PSF_STATUS_COLUMNS, 1, ccd.ccd)
+    status["exposure"], status["ccd"], status["n_test"], status["n_train"] = ccd.exposure, ccd.ccd, 30, 90 + ccd.ccd
+    status["status"] = b"few_stars" if ccd.ccd == 1 else b"accepted"
+    return {
+        "stars": fill(STAR_COLUMNS, 30, ccd.ccd),
+        "training_stars": fill(STAR_COLUMNS, 90 + ccd.ccd, ccd.ccd, 1),
+        "psf_status": status,
+        "star_statistics": fill(STAR_STATISTIC_COLUMNS, 2 + ccd.ccd, ccd.ccd, 2),
+    }
+
+
 def make_run(folder, *, n_block, n_rank, seed, skip=()):
     """Commit a whole survey, its objects dealt to blocks and its units to ranks at random, in random order."""
     rng = np.random.default_rng(seed)
@@ -51,8 +70,7 @@ def make_run(folder, *, n_block, n_rank, seed, skip=()):
     (folder / "plan.json").write_text(PLAN.to_json())
     work = []
     for ccd in CCDS:
-        stars = fill(STAR_COLUMNS, 30, ccd.ccd)
-        work.append((ccd.uid, Product({"stars": stars}), 30))
+        work.append((ccd.uid, Product(ccd_tables(ccd)), 30))
     for tile in TILES:
         rows, epochs = tables_of(tile)
         of_block = rng.integers(0, n_block, N_OBJECT)
@@ -80,7 +98,10 @@ def reference(tmp_path_factory):
 def test_rows_are_those_of_the_units_by_tile_and_number(reference):
     result = reference[1]
     assert (result.n_row, result.n_tile, result.n_star) == (3 * N_OBJECT, 3, 120)
-    assert (result.missing, result.damaged) == ((), ())
+    assert (result.missing, result.damaged, result.n_refused) == ((), (), 1)
+    for name in ("training_stars", "star_statistics", "psf_status"):
+        expected = np.concatenate([ccd_tables(ccd)[name] for ccd in CCDS])
+        np.testing.assert_array_equal(read_table(result.path, name), expected)
     expected = [tables_of(tile) for tile in sorted(TILES, key=lambda tile: tile.tile)]
     for name, index in (("catalogue", 0), ("epochs", 1)):
         tables = [pair[index] for pair in expected]
@@ -97,7 +118,7 @@ def test_rows_are_those_of_the_units_by_tile_and_number(reference):
 def test_the_catalogue_does_not_know_who_made_it(tmp_path, reference, n_block, n_rank):
     make_run(tmp_path / "run", n_block=n_block, n_rank=n_rank, seed=n_block)
     result = gather(tmp_path / "run")
-    for table in ("catalogue", "epochs", "stars"):
+    for table in ("catalogue", "epochs", "stars", "training_stars", "psf_status", "star_statistics"):
         assert read_table(result.path, table).tobytes() == read_table(reference[1].path, table).tobytes()
 
 
@@ -107,6 +128,10 @@ def test_what_is_lacking_is_named(tmp_path):
     result = gather(folder)
     assert set(result.missing) == {"ccd:2243881-2", "tile:009.293", "block:241.293:1"}
     assert result.n_tile == 2
+    status = read_table(result.path, "psf_status")
+    lost = status["status"] == b"failed"
+    assert [(row["exposure"], row["ccd"]) for row in status[lost]] == [(2243881, 2)]
+    assert b"failed" in status["reason"][lost][0]
     with h5py.File(result.path, locking=False) as file:
         assert [name.decode() for name in file["missing"]] == list(result.missing)
         assert list(file["catalogue"]) == [column.name for column in COLUMNS]

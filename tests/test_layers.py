@@ -16,7 +16,7 @@ NOUNS = {"catalog", "ids", "image", "megacam", "params", "product", "psf", "vign
 GROUND = BOTTOM | NOUNS
 # survey knows which inputs a survey has; it sits below the stages that read them.
 SURVEY = {"survey", "io"} | GROUND
-BELOW_CONFIG = {"stages", "mpi", "sim", "report", "calibration", "bench", "measure"} | SURVEY
+BELOW_CONFIG = {"stages", "engines", "mpi", "sim", "report", "calibration", "validation", "bench", "measure"} | SURVEY
 
 #: What the modules of a layer may import besides their own layer.
 MAY_IMPORT = {
@@ -30,13 +30,15 @@ MAY_IMPORT = {
     "units": {"mpi"} | SURVEY,  # part of run: makes the units that mpi gives out from the plan that survey makes
     "grammar": GROUND,
     "config": BELOW_CONFIG,
-    "stages": {"measure"} | SURVEY,
+    "stages": {"engines", "measure"} | SURVEY,
+    "engines": {"measure", "io"} | GROUND,  # make PSF models, some by programs with files
     "mpi": {"errors"},
     "survey": SURVEY,
     "sim": {"io"} | GROUND,
-    "report": {"io", "measure", "calibration"} | GROUND,
+    "report": {"io", "measure", "calibration", "validation"} | GROUND,
+    "validation": {"measure"} | GROUND,  # judges PSF models by the stars of a run, in memory
     "calibration": {"measure"} | GROUND,  # simulates and measures in memory
-    "bench": {"measure"} | GROUND,  # the same, by the clock
+    "bench": {"engines", "measure"} | GROUND,  # the same, by the clock
     "measure": GROUND,
     "io": GROUND,
     **dict.fromkeys(NOUNS, GROUND),

@@ -1,7 +1,7 @@
 """The catalogue file: HDF5 tables by column, written in slices, and its export to FITS.
 
-The tables are /catalogue/<column>, /epochs/<column> and /stars/<column>; every column has the attributes unit and
-meaning.
+The tables are /catalogue/<column>, /epochs, /stars, /training_stars, /psf_status and /star_statistics; every column has
+the attributes unit and meaning.
 """
 
 from __future__ import annotations

@@ -12,17 +12,18 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-from pydantic import field_validator
 
 from shapempi.errors import MeasurementError
 from shapempi.measure.moments import adaptive_moments
+from shapempi.measure.psf_outcome import PsfFit, PsfStatus
+from shapempi.measure.psf_params import NativePsfParams, PsfModelParams
 from shapempi.measure.psf_reject import clean_pixels, clean_stars
+from shapempi.measure.psf_sample import StarSample
 from shapempi.measure.psf_solve import StarForms, resampling_matrices, solve
 from shapempi.measure.psf_stars import ModelGrid, PsfStars, normalisation
-from shapempi.params import Params, key
 from shapempi.psf import PsfModel
 
-__all__ = ["PsfAcceptance", "PsfFit", "PsfFitParams", "fit_psf"]
+__all__ = ["fit_psf"]
 
 #: Relative model error that is granted before a pixel is called an outlier, round by round: the first model is
 #: one image for the whole CCD, so everything that varies must pass.
@@ -39,74 +40,6 @@ _APERTURE = 6.0
 #: Gaussian [pixel] that a grid finer than the pixels is smoothed by, times sqrt(1 - sampling^2).  The stars do not
 #: say what happens between pixels at higher frequencies; without it each sub-lattice of the grid is fitted alone.
 _SMOOTHING = 0.7
-
-
-class PsfAcceptance(Params):
-    """When a CCD's PSF model may be used, for galaxies and for validation alike (specification, section 8)."""
-
-    min_stars: int = key(20, "Fewest stars that a model must be fitted to.", ge=1)
-    max_chi2: float = key(2.0, "Largest reduced chi^2 of the model.", gt=0)
-
-    def reason(self, n_star: int, chi2: float) -> str:
-        """Return why a model of n_star stars and this reduced chi^2 is refused, or an empty text if it is not."""
-        if n_star < self.min_stars:
-            return f"the PSF model is fitted to {n_star} stars, fewer than psf.acceptance.min_stars = {self.min_stars}"
-        if not chi2 <= self.max_chi2:
-            return f"the PSF model has chi2 = {chi2:.3g}, more than psf.acceptance.max_chi2 = {self.max_chi2:g}"
-        return ""
-
-
-class PsfFitParams(Params):
-    """The PSF fit."""
-
-    size: int = key(51, "Side of the model's grid, odd.", unit="model pixel", ge=11)
-    sampling: float = key(1.0, "Step of the model's grid.", unit="pixel", ge=0.3, le=1)
-    degree: int = key(2, "Total degree of the polynomial of the position on the CCD.", ge=0, le=5)
-    stars_per_term: float = key(2.5, "Fewest stars per polynomial term; with fewer the degree is lowered.", ge=1.5)
-    accuracy: float = key(0.01, "Relative error of the model that is added to the noise of every pixel.", ge=0)
-    recenter: bool = key(False, "Whether each star's centre is fitted, too.")
-    centre_error: float = key(0.02, "Error of the given centres, with which they enter if fitted.", unit="pixel", gt=0)
-    pixel_clip: float = key(5.0, "Pixels that deviate by more standard deviations are left out.", unit="sigma", gt=2)
-    neighbour_clip: float = key(4.0, "Significance from which a residual is a neighbour.", unit="sigma", gt=2)
-    star_clip: float = key(4.0, "Stars whose chi2 is above the median by more are left out.", unit="sigma", gt=1)
-    prior_shape: float = key(0.5, "Prior deviation from the mean radial profile, as a fraction of it.", gt=0)
-    prior_variation: float = key(0.3, "Prior variation over the CCD, as a fraction of the radial profile.", gt=0)
-    acceptance: PsfAcceptance = PsfAcceptance()
-
-    @field_validator("size")
-    @classmethod
-    def _has_a_central_pixel(cls, size: int) -> int:
-        if size % 2 == 0:
-            raise ValueError(f"must be odd, so that the PSF has a central pixel; {size} is even")
-        return size
-
-
-@dataclass(frozen=True)
-class PsfFit:
-    """Result of `fit_psf`.
-
-    Attributes
-    ----------
-    model : PsfModel
-        The model.  Its degree is lower than asked for when there were too few stars for it.
-    used : ndarray of bool [n]
-        Stars that the model was fitted to.
-    chi2 : ndarray of float64 [n]
-        chi^2 per pixel of each star inside 2.5 FWHM, noise as in the fit; NaN for a star without usable pixels.
-    flux : ndarray of float64 [n]
-        Flux of each star by the model; NaN for a star without usable pixels.
-    shift : ndarray of float64 [n, 2]
-        (dx, dy) [pixel] added to the given offsets so that the model is centred, and by `recenter`.
-    reason : str
-        Why the model is refused by `PsfAcceptance`; empty when it is accepted.
-    """
-
-    model: PsfModel
-    used: np.ndarray
-    chi2: np.ndarray
-    flux: np.ndarray
-    shift: np.ndarray
-    reason: str
 
 
 @dataclass(frozen=True)
@@ -135,17 +68,7 @@ class _Verdict:
     n_pixel: np.ndarray  # int [n]
 
 
-def fit_psf(
-    vignets: np.ndarray,
-    weights: np.ndarray,
-    x: np.ndarray,
-    y: np.ndarray,
-    offset: np.ndarray,
-    shape: tuple[int, int],
-    params: PsfFitParams,
-    *,
-    gain: float = 0.0,
-) -> PsfFit:
+def fit_psf(sample: StarSample, form: PsfModelParams, params: NativePsfParams) -> PsfFit:
     """Fit a PSF model to the stars of one CCD.
 
     The model is centred: the centroid of its adaptive moments is the stamp's centre all over the CCD, whatever the
@@ -153,63 +76,43 @@ def fit_psf(
 
     Parameters
     ----------
-    vignets, weights : ndarray of float [n, y, x]
-        Background-subtracted stars and their inverse variance, 0 where unusable; the stars' own photon noise may be
-        in the weights, or comes from `gain`.  Pixels below -1e29 or not finite are unusable, too.
-    x, y : ndarray of float64 [n]
-        Centres of the stars on the CCD [pixel], 0-based.
-    offset : ndarray of float64 [n, 2]
-        (dx, dy): the star's centre minus the stamp's centre [pixel].
-    shape : tuple of int
-        (ny, nx) of the CCD.
-    params : PsfFitParams
-        The settings.
-    gain : float, optional
-        Electrons per unit of the vignets; 0 adds no photon noise.
+    sample : StarSample
+        The stars.
+    form : PsfModelParams
+        Grid, degree and acceptance of the model.
+    params : NativePsfParams
+        The settings of the fit.
 
     Returns
     -------
     PsfFit
-        The model and what it says about each star.
-
-    Raises
-    ------
-    MeasurementError
-        If fewer than `params.acceptance.min_stars` stars are given, or are left after the rejection, or if they
-        have no light.  A model whose chi^2 is too large is returned, with the reason.
+        The model and what it says about each star; or, without a model, why there is none.  Stars that are too few
+        or too bad are no error.
     """
-    if len(vignets) < params.acceptance.min_stars:
-        raise MeasurementError(_too_few(f"{len(vignets)} stars", params))
-    order = np.lexsort((offset[:, 1], offset[:, 0], y, x))
-    stars = PsfStars.prepare(
-        vignets[order],
-        weights[order],
-        x[order],
-        y[order],
-        offset[order],
-        shape=shape,
-        gain=gain,
-        grid=ModelGrid(params.size, params.sampling),
-    )
-    solution = _first_solution(stars)
-    used = np.zeros(len(stars), dtype=bool)
-    for i in range(_MAX_ROUNDS):
-        verdict = _judge(stars, solution, _TOLERANCES[min(i, len(_TOLERANCES) - 1)], params)
-        if int(verdict.used.sum()) < params.acceptance.min_stars:
-            raise MeasurementError(_too_few(f"{verdict.used.sum()} of {len(stars)} stars after rejection", params))
-        centred = _recentre(stars, solution, verdict, params) if i > 0 else solution
-        moved = float(np.max(np.abs(centred.centring - solution.centring)[verdict.used]))
-        settled = moved < _CENTRED and np.array_equal(used, verdict.used)
-        used = verdict.used
-        solution = _improve(stars, centred, verdict, params)
-        if i >= len(_TOLERANCES) - 1 and settled:
-            break
-    return _result(stars, solution, used, shape, params, np.argsort(order))
-
-
-def _too_few(what: str, params: PsfFitParams) -> str:
-    minimum = params.acceptance.min_stars
-    return f"there are {what} for the PSF model, fewer than psf.acceptance.min_stars = {minimum}"
+    acceptance = form.acceptance
+    if acceptance.too_few(len(sample)):
+        return PsfFit.refused(len(sample), PsfStatus.FEW_STARS, acceptance.too_few(len(sample)))
+    order = np.lexsort((sample.offset[:, 1], sample.offset[:, 0], sample.y, sample.x))
+    try:
+        stars = PsfStars.prepare(sample[order], ModelGrid(form.size, form.sampling))
+        solution = _first_solution(stars)
+        used = np.zeros(len(stars), dtype=bool)
+        for i in range(_MAX_ROUNDS):
+            verdict = _judge(stars, solution, _TOLERANCES[min(i, len(_TOLERANCES) - 1)], params)
+            n_used = int(verdict.used.sum())
+            if acceptance.too_few(n_used):
+                reason = acceptance.too_few(n_used, f"of {len(stars)} stars left after rejection")
+                return PsfFit.refused(len(stars), PsfStatus.FEW_STARS, reason)
+            centred = _recentre(stars, solution, verdict, params) if i > 0 else solution
+            moved = float(np.max(np.abs(centred.centring - solution.centring)[verdict.used]))
+            settled = moved < _CENTRED and np.array_equal(used, verdict.used)
+            used = verdict.used
+            solution = _improve(stars, centred, verdict, form.degree, params)
+            if i >= len(_TOLERANCES) - 1 and settled:
+                break
+    except MeasurementError as error:
+        return PsfFit.refused(len(sample), PsfStatus.FIT_FAILED, str(error))
+    return _result(stars, solution, used, sample.shape, form, params, np.argsort(order))
 
 
 def _first_solution(stars: PsfStars) -> _Solution:
@@ -218,7 +121,7 @@ def _first_solution(stars: PsfStars) -> _Solution:
     return _Solution(stars.median()[None], 0, zeros, zeros)
 
 
-def _judge(stars: PsfStars, solution: _Solution, tolerance: float, params: PsfFitParams) -> _Verdict:
+def _judge(stars: PsfStars, solution: _Solution, tolerance: float, params: NativePsfParams) -> _Verdict:
     """Measure fluxes and find bad pixels and bad stars, granting the model a relative error."""
     tolerance *= 1.0 + _TOLERANCE_FEW_STARS * len(solution.basis) / len(stars)
     offset = solution.offset(stars)
@@ -253,7 +156,7 @@ def _chi2(residual: np.ndarray, weight: np.ndarray, aperture: np.ndarray) -> tup
     return np.where(n_pixel > 0, chi2, np.nan) / np.maximum(n_pixel, 1), n_pixel
 
 
-def _recentre(stars: PsfStars, solution: _Solution, verdict: _Verdict, params: PsfFitParams) -> _Solution:
+def _recentre(stars: PsfStars, solution: _Solution, verdict: _Verdict, params: NativePsfParams) -> _Solution:
     """Move the stars so that the next model is centred, and each star to where the model fits it best."""
     shift = solution.shift
     if params.recenter:
@@ -270,7 +173,7 @@ def _recentre(stars: PsfStars, solution: _Solution, verdict: _Verdict, params: P
 
 
 def _fit_shifts(
-    stars: PsfStars, solution: _Solution, verdict: _Verdict, params: PsfFitParams, step: float = 0.05
+    stars: PsfStars, solution: _Solution, verdict: _Verdict, params: NativePsfParams, step: float = 0.05
 ) -> np.ndarray:
     """Return the shift of each star by least squares on the model and its derivatives."""
     offset = solution.offset(stars)
@@ -292,9 +195,11 @@ def _fit_shifts(
     return shift
 
 
-def _improve(stars: PsfStars, solution: _Solution, verdict: _Verdict, params: PsfFitParams) -> _Solution:
+def _improve(
+    stars: PsfStars, solution: _Solution, verdict: _Verdict, degree: int, params: NativePsfParams
+) -> _Solution:
     """Solve for the basis images with the pixels, stars, fluxes and centres of the last verdict."""
-    degree, basis = params.degree, solution.basis
+    basis = solution.basis
     while degree > 0 and verdict.used.sum() < params.stars_per_term * _n_coef(degree):
         degree -= 1
     if degree != solution.degree:
@@ -342,7 +247,8 @@ def _result(
     solution: _Solution,
     used: np.ndarray,
     shape: tuple[int, int],
-    params: PsfFitParams,
+    form: PsfModelParams,
+    params: NativePsfParams,
     back: np.ndarray,
 ) -> PsfFit:
     """Judge the final model and return everything in the caller's order."""
@@ -362,18 +268,20 @@ def _result(
         degree=solution.degree,
         zero=zero,
         scale=scale,
-        sampling=params.sampling,
+        sampling=form.sampling,
         n_star=n_star,
         chi2=reduced,
-        fwhm=_fwhm(basis[0], params.sampling),
+        fwhm=_fwhm(basis[0], form.sampling),
     )
+    status, reason = form.acceptance.judge(n_star, reduced)
     return PsfFit(
         model=model,
         used=used[back],
         chi2=chi2[back],
         flux=np.where(n_pixel > 0, verdict.flux, np.nan)[back],
         shift=(solution.centring + solution.shift)[back],
-        reason=params.acceptance.reason(n_star, reduced),
+        status=status,
+        reason=reason,
     )
 
 

@@ -8,12 +8,11 @@ import numpy as np
 
 from shapempi.errors import MeasurementError
 from shapempi.measure.moments import adaptive_moments
+from shapempi.measure.psf_sample import StarSample
 from shapempi.measure.psf_solve import StarForms, polynomial_terms, pulling_matrices, resampling_matrices
 
 __all__ = ["ModelGrid", "PsfStars", "normalisation"]
 
-#: Pixels below this are SExtractor's and PSFEx's mark of a pixel without data.
-_NO_DATA = -1e29
 #: Gaussian [pixel] that a grid finer than the pixels is smoothed by, times sqrt(1 - sampling^2).  The stars do not
 #: say what happens between pixels at higher frequencies; without it each sub-lattice of the grid is fitted alone.
 _SMOOTHING = 0.7
@@ -94,40 +93,29 @@ class PsfStars:
     grid: ModelGrid
 
     @classmethod
-    def prepare(
-        cls,
-        vignets: np.ndarray,
-        weights: np.ndarray,
-        x: np.ndarray,
-        y: np.ndarray,
-        offset: np.ndarray,
-        shape: tuple[int, int],
-        gain: float,
-        grid: ModelGrid,
-    ) -> PsfStars:
-        """Drop unusable pixels, normalise the positions, measure the typical size; arguments as in `fit_psf`.
+    def prepare(cls, sample: StarSample, grid: ModelGrid) -> PsfStars:
+        """Drop unusable pixels, normalise the positions, measure the typical size.
 
         Raises
         ------
         MeasurementError
             If no star has adaptive moments.
         """
-        vignets, weights = grid.crop(vignets), grid.crop(weights)
-        usable = (weights > 0) & np.isfinite(weights) & np.isfinite(vignets) & (vignets > _NO_DATA)
-        data = np.where(usable, vignets, 0.0).astype(float)
-        weight = np.where(usable, weights, 0.0).astype(float)
+        usable = grid.crop(sample.usable())
+        data = np.where(usable, grid.crop(sample.vignets), 0.0).astype(float)
+        weight = np.where(usable, grid.crop(sample.weights), 0.0).astype(float)
         moments = adaptive_moments(data, weight)
         sigma = moments["sigma"][moments["flag"] == 0]
         if len(sigma) == 0:
             raise MeasurementError(f"none of {len(data)} stars has adaptive moments: no PSF model")
-        (zero_x, zero_y), (scale_x, scale_y) = normalisation(shape)
+        (zero_x, zero_y), (scale_x, scale_y) = normalisation(sample.shape)
         return cls(
             data=data,
             weight=weight,
-            u=(np.asarray(x, dtype=float) + 1.0 - zero_x) / scale_x,
-            v=(np.asarray(y, dtype=float) + 1.0 - zero_y) / scale_y,
-            offset=np.asarray(offset, dtype=float),
-            gain=gain if np.isfinite(gain) else 0.0,
+            u=(np.asarray(sample.x, dtype=float) + 1.0 - zero_x) / scale_x,
+            v=(np.asarray(sample.y, dtype=float) + 1.0 - zero_y) / scale_y,
+            offset=np.asarray(sample.offset, dtype=float),
+            gain=sample.gain if np.isfinite(sample.gain) else 0.0,
             sigma=float(np.median(sigma)),
             grid=grid,
         )

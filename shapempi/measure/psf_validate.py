@@ -1,21 +1,23 @@
-"""Comparison of a PSF model with stars that it was not fitted to."""
+"""Comparison of a PSF model with stars: their shapes side by side, and how well the model describes the pixels."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from shapempi.kernels import _psf
-from shapempi.measure.moments import adaptive_moments, to_sky
+from shapempi.measure.moments import MomentsFlag, adaptive_moments, to_sky
+from shapempi.measure.psf_sample import StarSample
 from shapempi.measure.psf_solve import resampling_matrices
 from shapempi.psf import PsfModel
 
-__all__ = ["VALIDATION_DTYPE", "validate"]
+__all__ = ["VALIDATION_DTYPE", "star_chi2", "validate"]
 
 #: Star and model side by side (behaviour specification, section 8, VALIDATION).  X, Y: position on the CCD [pixel],
 #: 1-based.  E1, E2, SIGMA of PSF (the model) and STAR: adaptive moments in the pixel frame; despite the names, which
 #: are historic, E1 and E2 are the reduced shear g = (a - b)/(a + b); SIGMA is det(M)^(1/4) [pixel].  FLAG: 0 measured,
 #: 1 failed, and then the values are NaN.  g1, g2, T: the same moments in the sky frame, reduced shear and trace of
-#: the moment matrix [arcsec^2].
+#: the moment matrix [arcsec^2].  chi2: chi^2 per pixel of the star in the aperture, its flux fitted, its noise the
+#: weights' and the model's photons'; NaN where it could not be had.
 VALIDATION_DTYPE = np.dtype(
     [
         ("X", "f8"),
@@ -34,22 +36,15 @@ VALIDATION_DTYPE = np.dtype(
         ("g1_star", "f8"),
         ("g2_star", "f8"),
         ("T_star", "f8"),
+        ("chi2", "f8"),
     ]
 )
 
-#: Pixels below this are SExtractor's and PSFEx's mark of a pixel without data.
-_NO_DATA = -1e29
+#: Radius [sigma of the star's model] inside which chi^2 is counted: 2.5 FWHM.
+_APERTURE = 6.0
 
 
-def validate(
-    model: PsfModel,
-    vignets: np.ndarray,
-    weights: np.ndarray,
-    x: np.ndarray,
-    y: np.ndarray,
-    offset: np.ndarray,
-    jacobians: np.ndarray,
-) -> np.ndarray:
+def validate(model: PsfModel | None, sample: StarSample, jacobians: np.ndarray) -> np.ndarray:
     """Measure stars and the model at their places.
 
     The model is drawn with the star's sub-pixel offset, so that both are sampled alike.  Bad pixels are left out of
@@ -57,14 +52,10 @@ def validate(
 
     Parameters
     ----------
-    model : PsfModel
-        The model.
-    vignets, weights : ndarray of float [n, y, x]
-        Background-subtracted stars and their inverse variance, 0 where unusable; square, of odd size.
-    x, y : ndarray of float64 [n]
-        Centres of the stars on the CCD [pixel], 0-based.
-    offset : ndarray of float64 [n, 2]
-        (dx, dy): the star's centre minus the stamp's centre [pixel].
+    model : PsfModel or None
+        The model; without one the stars alone are measured, and the model's columns say that they are missing.
+    sample : StarSample
+        The stars.
     jacobians : ndarray of float64 [n, 4]
         dudx, dudy, dvdx, dvdy [arcsec/pixel] at the stars, u West, v North.
 
@@ -73,17 +64,72 @@ def validate(
     ndarray of VALIDATION_DTYPE [n]
         One row per star, in order.
     """
-    table = np.zeros(len(vignets), VALIDATION_DTYPE)
-    table["X"], table["Y"] = np.asarray(x) + 1.0, np.asarray(y) + 1.0
-    good = (weights > 0) & (vignets > _NO_DATA) & np.isfinite(vignets)
-    drawn = _draw(model, np.asarray(x, dtype=float), np.asarray(y, dtype=float), offset, vignets.shape[1:])
-    for name, moments in (("PSF", adaptive_moments(drawn)), ("STAR", adaptive_moments(vignets, good))):
-        table[f"E1_{name}_HSM"], table[f"E2_{name}_HSM"] = moments["g1"], moments["g2"]
-        table[f"SIGMA_{name}_HSM"], table[f"FLAG_{name}_HSM"] = moments["sigma"], moments["flag"]
-        sky = to_sky(moments["g1"], moments["g2"], moments["sigma"], jacobians)
-        for column, values in zip(("g1", "g2", "T"), sky, strict=True):
-            table[f"{column}_{name.lower()}"] = values
+    table = np.zeros(len(sample), VALIDATION_DTYPE)
+    table["X"], table["Y"] = np.asarray(sample.x) + 1.0, np.asarray(sample.y) + 1.0
+    good = sample.usable()
+    _record(table, "STAR", adaptive_moments(sample.vignets, good), jacobians)
+    if model is None:
+        for name in ("E1_PSF_HSM", "E2_PSF_HSM", "SIGMA_PSF_HSM", "g1_psf", "g2_psf", "T_psf", "chi2"):
+            table[name] = np.nan
+        table["FLAG_PSF_HSM"] = MomentsFlag.NO_PIXEL
+        return table
+    drawn = _draw(model, np.asarray(sample.x, float), np.asarray(sample.y, float), sample.offset, good.shape[1:])
+    moments = adaptive_moments(drawn)
+    _record(table, "PSF", moments, jacobians)
+    table["chi2"] = star_chi2(sample, drawn, np.where(moments["flag"] == 0, moments["sigma"], np.nan))
     return table
+
+
+def _record(table: np.ndarray, name: str, moments: np.ndarray, jacobians: np.ndarray) -> None:
+    """Write the moments of stars or of models in both frames."""
+    table[f"E1_{name}_HSM"], table[f"E2_{name}_HSM"] = moments["g1"], moments["g2"]
+    table[f"SIGMA_{name}_HSM"], table[f"FLAG_{name}_HSM"] = moments["sigma"], moments["flag"]
+    sky = to_sky(moments["g1"], moments["g2"], moments["sigma"], jacobians)
+    for column, values in zip(("g1", "g2", "T"), sky, strict=True):
+        table[f"{column}_{name.lower()}"] = values
+
+
+def star_chi2(sample: StarSample, drawn: np.ndarray, sigma: np.ndarray) -> np.ndarray:
+    """Return chi^2 per pixel of stars against models that were not fitted to them.
+
+    Parameters
+    ----------
+    sample : StarSample
+        The stars.
+    drawn : ndarray of float64 [n, y, x]
+        Their models, of any flux: it is fitted.
+    sigma : ndarray of float64 [n]
+        Size of each model [pixel]; pixels within 6 sigma of the centre count.
+
+    Returns
+    -------
+    ndarray of float64 [n]
+        chi^2 per degree of freedom (pixels less one for the flux), with the weights and the photon noise of the
+        model's light as noise; NaN for a star without positive flux or without two usable pixels.
+    """
+    good = sample.usable()
+    ny, nx = good.shape[1:]
+    dy = (np.arange(ny) - (ny - 1) / 2 - sample.offset[:, 1:])[:, :, None]
+    dx = (np.arange(nx) - (nx - 1) / 2 - sample.offset[:, :1])[:, None, :]
+    good &= np.hypot(dx, dy) < _APERTURE * sigma[:, None, None]
+    data = np.where(good, sample.vignets, 0.0).astype(float)
+    sky = np.where(good, sample.weights, 0.0).astype(float)
+    flux = _flux(data, sky, drawn)
+    weight = sky
+    if sample.gain > 0 and np.isfinite(sample.gain):
+        for _ in range(2):  # the photon noise needs the flux
+            photons = np.maximum(drawn * flux[:, None, None], 0.0) / sample.gain
+            weight = sky / (1.0 + sky * np.where(np.isfinite(photons), photons, 0.0))
+            flux = _flux(data, weight, drawn)
+    n_pixel = good.sum(axis=(1, 2))
+    chi2 = np.sum(weight * (data - drawn * flux[:, None, None]) ** 2, axis=(1, 2))
+    return np.where((n_pixel > 1) & (flux > 0), chi2, np.nan) / np.maximum(n_pixel - 1, 1)
+
+
+def _flux(data: np.ndarray, weight: np.ndarray, drawn: np.ndarray) -> np.ndarray:
+    """Return least-squares fluxes; 0 without information."""
+    information = np.sum(weight * drawn**2, axis=(1, 2))
+    return np.sum(weight * drawn * data, axis=(1, 2)) / np.where(information > 0, information, np.inf)
 
 
 def _draw(model: PsfModel, x: np.ndarray, y: np.ndarray, offset: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:

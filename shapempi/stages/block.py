@@ -15,6 +15,7 @@ from shapempi.kernels import _vignet
 from shapempi.measure.background import BackgroundMesh
 from shapempi.measure.epochs import count_epochs, select_objects
 from shapempi.measure.moments import adaptive_moments, to_sky
+from shapempi.measure.psf_outcome import PsfStatus
 from shapempi.measure.shape_params import ShapeParams
 from shapempi.measure.shapes import measure_shapes
 from shapempi.measure.spread import SpreadParams, mean_sigma, spread_model
@@ -148,7 +149,7 @@ class BlockStage:
         )
 
     def _sections(self, epochs: np.ndarray, inputs: Mapping[str, Location]) -> Iterator[CcdSection]:
-        """Read the part of each CCD under the block; CCDs whose unit failed have none."""
+        """Read the part of each CCD under the block; a CCD that failed, or has no accepted PSF, has none."""
         pairs = np.unique(epochs[["exposure", "ccd"]])
         for exposure, number in pairs:
             ccd = CcdId(int(exposure), int(number))
@@ -156,9 +157,11 @@ class BlockStage:
             if location is None:
                 continue
             here = epochs[(epochs["exposure"] == exposure) & (epochs["ccd"] == number)]
+            attrs = self.reader.read(location, names=()).attrs
+            if attrs["psf_status"] != PsfStatus.ACCEPTED:
+                continue
             names = ("background", "background_x", "background_y", "psf_coefficients")
             product = self.reader.read(location, names=names)
-            attrs = product.attrs
             shape = (int(attrs["ny"]), int(attrs["nx"]))
             box = section_box(here["x"], here["y"], self.vignet.size, shape)
             image = self.inputs.read_ccd(ccd, box)

@@ -3,27 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from shapempi.catalog import STAR_COLUMNS, empty_table
-from shapempi.errors import MeasurementError
+from shapempi.catalog import PSF_STATUS_COLUMNS, STAR_COLUMNS, STAR_STATISTIC_COLUMNS, empty_table
+from shapempi.engines.psf_engine import PsfEngine
+from shapempi.engines.psf_params import PsfParams
 from shapempi.ids import CcdId
 from shapempi.image import Image
-from shapempi.kernels import _vignet
 from shapempi.measure.background import BackgroundParams, estimate_background
-from shapempi.measure.detect import DetectionParams, Detections, detect
-from shapempi.measure.mask import MaskParams, bright_stars, make_mask
-from shapempi.measure.psf_fit import PsfFitParams, fit_psf
+from shapempi.measure.detect import DetectionParams, detect
+from shapempi.measure.mask import MaskParams, MaskPlane, bright_stars, make_mask
+from shapempi.measure.psf_outcome import PsfFit, PsfStatus
+from shapempi.measure.psf_sample import StarSample
 from shapempi.measure.psf_validate import validate
 from shapempi.measure.stars import StarParams, StarSelection, select_stars
 from shapempi.megacam import UPSIDE_DOWN
 from shapempi.params import Params
-from shapempi.product import Location, Product
-from shapempi.psf import PsfModel
+from shapempi.product import Location, Product, Scalar
 from shapempi.stages.base import Watch
+from shapempi.stages.star_sample import cut_stars
 from shapempi.survey.inputs import SurveyInputs
 
 __all__ = ["CcdStage", "ExposureParams"]
@@ -49,6 +50,8 @@ class CcdStage:
         The survey's bright-star catalogue: structured array with ra, dec [deg] and mag.
     exposure, stars, psf : Params
         The settings of the steps.
+    psf_engine : PsfEngine
+        What makes the PSF models.
     seed : int
         The survey's seed.
     """
@@ -57,18 +60,21 @@ class CcdStage:
     bright_stars: np.ndarray
     exposure: ExposureParams
     stars: StarParams
-    psf: PsfFitParams
+    psf: PsfParams
+    psf_engine: PsfEngine
     seed: int
 
     def process(self, payload: Mapping[str, Any], inputs: Mapping[str, Location], watch: Watch) -> tuple[Product, int]:
         """Do one CCD; see `Stage.process`.
 
+        A CCD without stars, or whose PSF model is refused, is no failure: its product says why, and has no model.
+
         Raises
         ------
         DataError, MissingInputError
             If a file of the CCD cannot be used.
-        MeasurementError
-            If no acceptable PSF model can be made; the message says why.
+        EngineError
+            If the engine of the PSF model cannot run.
         """
         ccd = CcdId(int(payload["exposure"]), int(payload["ccd"]))
         with watch("read"):
@@ -78,10 +84,7 @@ class CcdStage:
             bright = bright_stars(sky["ra"], sky["dec"], sky["mag"], image.wcs, image.full_shape, self.exposure.mask)
             mask = make_mask(image, bright, self.exposure.mask, upside_down=ccd.ccd in UPSIDE_DOWN)
             if mask.remove:
-                raise MeasurementError(
-                    f"{image.path}: {mask.missing_ratio:.0%} of the pixels are missing "
-                    f"(limit {self.exposure.mask.missing_remove_ratio:.0%}, exposure.mask.missing_remove_ratio)"
-                )
+                return self._missing(ccd, image, mask), 0
         with watch("background"):
             mesh = estimate_background(image.data, ~(image.weight > 0), self.exposure.background)
             ny, nx = image.data.shape
@@ -101,111 +104,99 @@ class CcdStage:
         with watch("stars"):
             scale = image.wcs.pixel_scale(nx / 2, ny / 2)
             rng = np.random.default_rng([self.seed, ccd.exposure, ccd.ccd])
-            selection = select_stars(detections.table, scale, self.stars, rng)
-            if not selection.selected.any():
-                raise MeasurementError(f"{image.path}: no stars selected: {selection.reason}")
-            vignets = _StarVignets.cut(data, image, mask.plane, detections, selection, self.psf.size)
+            selection = select_stars(detections.table, scale, self.stars, rng, shape=(ny, nx))
+            chosen = replace(detections, table=detections.table[selection.selected])
+            sample = cut_stars(data, image, mask.plane, chosen, self.psf.size)
+        train = selection.train[selection.selected]
         with watch("psf"):
-            train = selection.train[selection.selected]
-            try:
-                fit = fit_psf(
-                    vignets.image[train],
-                    vignets.weight[train],
-                    vignets.x[train],
-                    vignets.y[train],
-                    vignets.offset[train],
-                    (ny, nx),
-                    self.psf,
-                    gain=image.gain,
-                )
-            except MeasurementError as error:
-                raise MeasurementError(f"{image.path}: {error}") from error
-            if fit.reason:
-                raise MeasurementError(f"{image.path}: the PSF model is refused: {fit.reason}")
+            fit = self._fit(sample, train, selection)
         with watch("validate"):
-            test = ~train
-            star_table = self._validate(ccd, image, fit.model, vignets, detections, selection, test)
-        product = _assemble(image, mask, mesh.to_product(), fit.model.to_product(), star_table, detections, selection)
-        return product, len(star_table)
-
-    def _validate(
-        self,
-        ccd: CcdId,
-        image: Image,
-        model: PsfModel,
-        vignets: _StarVignets,
-        detections: Detections,
-        selection: StarSelection,
-        test: np.ndarray,
-    ) -> np.ndarray:
-        """Compare star and model on the held-back stars."""
-        jacobian = image.wcs.jacobian(vignets.x[test], vignets.y[test])
-        measured = validate(
-            model,
-            vignets.image[test],
-            vignets.weight[test],
-            vignets.x[test],
-            vignets.y[test],
-            vignets.offset[test],
-            jacobian,
+            stars = _star_table(ccd, image, chosen.table, sample, train, fit)
+        product = Product(
+            {
+                "mask": mask.compact(),
+                "stars": stars[~train],
+                "training_stars": stars[train],
+                "psf_status": self._status(ccd, image, selection, fit),
+                "star_statistics": _statistics(ccd, selection),
+                **mesh.to_product().arrays,
+            },
+            _attributes(image, mask) | {"n_detection": len(detections.table)} | dict(mesh.to_product().attrs),
         )
-        table = empty_table(STAR_COLUMNS, len(measured))
-        for name in measured.dtype.names or ():
-            if name in (table.dtype.names or ()):
-                table[name] = measured[name]
-        rows = detections.table[selection.selected][test]
-        table["exposure"], table["CCD_NB"] = ccd.exposure, ccd.ccd
-        table["X"], table["Y"] = rows["XWIN_IMAGE"], rows["YWIN_IMAGE"]
-        table["RA"], table["DEC"] = rows["XWIN_WORLD"], rows["YWIN_WORLD"]
-        table["MAG"], table["SNR"] = rows["MAG_AUTO"], rows["SNR_WIN"]
-        table["ACCEPTED"] = 1
-        return table
+        return _with_model(product, fit), int((~train).sum())
+
+    def _fit(self, sample: StarSample, train: np.ndarray, selection: StarSelection) -> PsfFit:
+        """Fit the PSF model to the training stars; the result speaks of all stars of the sample."""
+        if not selection.selected.any():
+            return PsfFit.refused(0, PsfStatus.NO_STARS, f"no stars selected: {selection.reason}")
+        fit = self.psf_engine.fit(sample[train])
+        used = np.zeros(len(sample), dtype=bool)
+        used[train] = fit.used
+        return replace(fit, used=used)
+
+    def _missing(self, ccd: CcdId, image: Image, mask: MaskPlane) -> Product:
+        """Return the product of a CCD that has too few pixels to look for stars."""
+        limit = f"limit {self.exposure.mask.missing_remove_ratio:.0%}, exposure.mask.missing_remove_ratio"
+        reason = f"{mask.missing_ratio:.0%} of the pixels are missing ({limit})"
+        fit = PsfFit.refused(0, PsfStatus.MISSING_DATA, reason)
+        none = np.zeros(0, dtype=bool)
+        nothing = StarSelection(none, none, none, float("nan"), reason)
+        arrays = {
+            "stars": empty_table(STAR_COLUMNS, 0),
+            "training_stars": empty_table(STAR_COLUMNS, 0),
+            "psf_status": self._status(ccd, image, nothing, fit),
+            "star_statistics": empty_table(STAR_STATISTIC_COLUMNS, 0),
+        }
+        return _with_model(Product(arrays, _attributes(image, mask) | {"n_detection": 0}), fit)
+
+    def _status(self, ccd: CcdId, image: Image, selection: StarSelection, fit: PsfFit) -> np.ndarray:
+        """Return the CCD's row of the status table."""
+        row = empty_table(PSF_STATUS_COLUMNS, 1)
+        row["exposure"], row["ccd"] = ccd.exposure, ccd.ccd
+        row["status"], row["reason"] = fit.status.value.encode(), fit.reason.encode("ascii", "replace")
+        row["ny"], row["nx"] = image.full_shape
+        for name, value in selection.statistics.items():
+            if name in (row.dtype.names or ()):
+                row[name] = value
+        row["n_train"], row["n_test"] = selection.train.sum(), selection.test.sum()
+        row["engine"] = self.psf_engine.version.encode("ascii", "replace")
+        if fit.model is not None:
+            model = fit.model
+            row["n_used"], row["chi2"], row["fwhm"] = model.n_star, model.chi2, model.fwhm
+            row["degree"], row["sampling"] = model.degree, model.sampling
+        return row
 
 
-@dataclass(frozen=True)
-class _StarVignets:
-    """Vignets of the selected stars, background-subtracted, with bad and foreign pixels at weight 0."""
-
-    image: np.ndarray
-    weight: np.ndarray
-    x: np.ndarray
-    y: np.ndarray
-    offset: np.ndarray
-
-    @classmethod
-    def cut(
-        cls,
-        data: np.ndarray,
-        image: Image,
-        mask: np.ndarray,
-        detections: Detections,
-        selection: StarSelection,
-        size: int,
-    ) -> _StarVignets:
-        """Cut the vignets of the selected stars in the order of the table."""
-        rows = detections.table[selection.selected]
-        x = np.ascontiguousarray(rows["XWIN_IMAGE"], dtype=float) - 1.0
-        y = np.ascontiguousarray(rows["YWIN_IMAGE"], dtype=float) - 1.0
-        (stamps, weights, flags, owners), _, offset, _, _ = _vignet.cut(
-            (data, image.weight, mask, detections.segmentation), x, y, size, fill=(0, 0, 1, 0)
-        )
-        foreign = (owners != 0) & (owners != rows["NUMBER"][:, None, None])
-        weights[(flags != 0) | foreign] = 0
-        return cls(stamps, weights, x, y, offset)
+def _star_table(
+    ccd: CcdId, image: Image, rows: np.ndarray, sample: StarSample, train: np.ndarray, fit: PsfFit
+) -> np.ndarray:
+    """Compare stars and model, training stars included."""
+    measured = validate(fit.model, sample, image.wcs.jacobian(sample.x, sample.y))
+    table = empty_table(STAR_COLUMNS, len(measured))
+    for name in measured.dtype.names or ():
+        table[name] = measured[name]
+    table["exposure"], table["CCD_NB"], table["NUMBER"] = ccd.exposure, ccd.ccd, rows["NUMBER"]
+    table["X"], table["Y"] = rows["XWIN_IMAGE"], rows["YWIN_IMAGE"]
+    table["RA"], table["DEC"] = rows["XWIN_WORLD"], rows["YWIN_WORLD"]
+    table["MAG"], table["SNR"], table["FWHM_IMAGE"] = rows["MAG_AUTO"], rows["SNR_WIN"], rows["FWHM_IMAGE"]
+    table["USED"] = train & fit.used
+    table["ACCEPTED"] = fit.status is PsfStatus.ACCEPTED
+    return table
 
 
-def _assemble(
-    image: Image,
-    mask: Any,
-    mesh: Product,
-    psf: Product,
-    star_table: np.ndarray,
-    detections: Detections,
-    selection: StarSelection,
-) -> Product:
-    """Put everything that tiles, blocks and reports need from a CCD into one product."""
+def _statistics(ccd: CcdId, selection: StarSelection) -> np.ndarray:
+    """Return what the selection says of the CCD, one row per number."""
+    table = empty_table(STAR_STATISTIC_COLUMNS, len(selection.statistics))
+    table["exposure"], table["ccd"] = ccd.exposure, ccd.ccd
+    for row, (label, value) in zip(table, selection.statistics.items(), strict=True):
+        row["section"], row["label"], row["value"] = b"stars", label.encode(), value
+    return table
+
+
+def _attributes(image: Image, mask: MaskPlane) -> dict[str, Scalar]:
+    """Return what tiles, blocks and reports need to know of a CCD."""
     y0, y1, x0, x1 = image.valid_box
-    attrs: dict[str, str | int | float | bool] = {
+    attrs: dict[str, Scalar] = {
         "header": image.header,
         "path": image.path,
         "ny": image.full_shape[0],
@@ -217,13 +208,15 @@ def _assemble(
         "gain": image.gain,
         "mag_zp": image.mag_zp,
         "flux_scale": image.flux_scale,
-        "n_detection": len(detections.table),
-        "n_star": int(selection.selected.sum()),
-        "n_star_train": int(selection.train.sum()),
-        "fwhm_mode": float(selection.fwhm_mode),
         "missing_ratio": float(mask.missing_ratio),
     }
-    attrs |= {f"masked_{name.lower()}": float(part) for name, part in mask.fractions.items()}
-    attrs |= dict(mesh.attrs) | dict(psf.attrs)
-    arrays = {"mask": mask.compact(), "stars": star_table, **mesh.arrays, **psf.arrays}
-    return Product(arrays, attrs)
+    return attrs | {f"masked_{name.lower()}": float(part) for name, part in mask.fractions.items()}
+
+
+def _with_model(product: Product, fit: PsfFit) -> Product:
+    """Add the PSF model, if it is accepted: nothing else may ever be drawn."""
+    attrs = dict(product.attrs) | {"psf_status": fit.status.value, "psf_reason": fit.reason}
+    if fit.model is None or fit.status is not PsfStatus.ACCEPTED:
+        return Product(product.arrays, attrs)
+    model = fit.model.to_product()
+    return Product({**product.arrays, **model.arrays}, attrs | dict(model.attrs))

@@ -14,10 +14,12 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from measure.star_field import GAIN, NX, NY, TruePsf, make_stars
+from measure.star_field import NX, NY, TruePsf, make_stars
 
 from shapempi.measure.moments import adaptive_moments
-from shapempi.measure.psf_fit import PsfAcceptance, PsfFitParams, fit_psf
+from shapempi.measure.psf_fit import fit_psf
+from shapempi.measure.psf_outcome import PsfAcceptance
+from shapempi.measure.psf_params import NativePsfParams, PsfModelParams
 
 
 def main():
@@ -33,12 +35,12 @@ def main():
     parser.add_argument("--dirt", action="store_true", help="add neighbours, blends, cosmic rays and a bad column")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    params = PsfFitParams(sampling=options.sampling, acceptance=PsfAcceptance(min_stars=min(20, options.stars - 6)))
+    form = PsfModelParams(sampling=options.sampling, acceptance=PsfAcceptance(min_stars=min(20, options.stars - 6)))
     for fwhm in options.fwhm:
-        measure(options, params, fwhm)
+        measure(options, form, fwhm)
 
 
-def measure(options, params, fwhm):
+def measure(options, form, fwhm):
     """Print mean errors over CCDs of the mean over each CCD, their scatter over a CCD, and the time of a fit."""
     x, y = (c.ravel() for c in np.meshgrid(np.linspace(150, NX - 150, 4), np.linspace(300, NY - 300, 4)))
     mean, scatter, n_used, seconds = [], [], 0, 0.0
@@ -54,7 +56,7 @@ def measure(options, params, fwhm):
             centre_error=0.0 if options.noiseless else options.centre_error,
         )
         start = time.perf_counter()
-        fit = fit_psf(stars.vignets, stars.weights, stars.x, stars.y, stars.offset, (NY, NX), params, gain=GAIN)
+        fit = fit_psf(stars, form, NativePsfParams())
         seconds += time.perf_counter() - start
         true, drawn = adaptive_moments(psf.draw(x, y, 0 * x, 0 * x)), adaptive_moments(fit.model.draw(x, y, 51))
         dT = (drawn["sigma"] / true["sigma"]) ** 2 - 1

@@ -8,12 +8,14 @@ noise; with the light of neighbours; and with the error of the background, which
 """
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
 import galsim
 import numpy as np
 
 from shapempi.config import load
+from shapempi.engines.psf import make_engine
 from shapempi.ids import CcdId
 from shapempi.io.starcat import read_star_catalogue
 from shapempi.kernels import _vignet
@@ -21,14 +23,13 @@ from shapempi.measure.background import estimate_background
 from shapempi.measure.detect import detect
 from shapempi.measure.mask import bright_stars, make_mask
 from shapempi.measure.moments import adaptive_moments
-from shapempi.measure.psf_fit import fit_psf
 from shapempi.measure.psf_validate import validate
 from shapempi.measure.stars import select_stars
 from shapempi.megacam import UPSIDE_DOWN
 from shapempi.sim.draw import draw_ccd
 from shapempi.sim.plan import plan_survey
 from shapempi.sim.scene import make_scene
-from shapempi.stages.ccd import _StarVignets
+from shapempi.stages.star_sample import cut_stars
 from shapempi.survey.inputs import find_inputs
 
 BINS = (18.0, 19.0, 20.0, 20.5, 21.0, 21.5, 22.0)
@@ -48,31 +49,30 @@ def take_apart(settings, inputs, exposure, ccd, scene, sky):
     found = detect(data, image.weight, mask.plane, image.wcs, params=params.detection, background=mesh, **keywords)
     rng = np.random.default_rng([settings.survey.seed, exposure.number, ccd.id.ccd])
     selection = select_stars(found.table, image.wcs.pixel_scale(nx / 2, ny / 2), settings.stars, rng)
-    vignets = _StarVignets.cut(data, image, mask.plane, found, selection, settings.psf.size)
-    train = selection.train[selection.selected]
-    stars = [values[train] for values in (vignets.image, vignets.weight, vignets.x, vignets.y, vignets.offset)]
-    model = fit_psf(*stars, (ny, nx), settings.psf, gain=image.gain).model
+    chosen = replace(found, table=found.table[selection.selected])
+    sample = cut_stars(data, image, mask.plane, chosen, settings.psf.size)
+    model = make_engine(settings.psf).fit(sample[selection.train[selection.selected]]).model
     light = draw_ccd(scene, exposure, ccd, settings.simulation)
     size = settings.psf.size
-    (lights, wrong), *_ = _vignet.cut([light, background.astype(float)], vignets.x, vignets.y, size, fill=(0, 0))
-    jacobian = image.wcs.jacobian(vignets.x, vignets.y)
-    own, near = draw_stars(exposure, scene, image.wcs, vignets, jacobian, size, settings.simulation.stars.halo_fraction)
-    seen = vignets.weight > 0
-    noise = vignets.image + wrong - lights  # and what the sky subtraction left, of which the mean is 0
-    stamps = (own, own * seen, (own + noise) * seen, (lights + noise) * seen, vignets.image * seen)
+    (lights, wrong), *_ = _vignet.cut([light, background.astype(float)], sample.x, sample.y, size, fill=(0, 0))
+    jacobian = image.wcs.jacobian(sample.x, sample.y)
+    own, near = draw_stars(exposure, scene, image.wcs, sample, jacobian, size, settings.simulation.stars.halo_fraction)
+    seen = sample.weights > 0
+    noise = sample.vignets + wrong - lights  # and what the sky subtraction left, of which the mean is 0
+    stamps = (own, own * seen, (own + noise) * seen, (lights + noise) * seen, sample.vignets * seen)
     T = [adaptive_moments(stamp)["sigma"] ** 2 for stamp in stamps]
-    compared = validate(model, vignets.image, vignets.weight, vignets.x, vignets.y, vignets.offset, jacobian)
+    compared = validate(model, sample, jacobian)
     rest = np.stack([compared["SIGMA_PSF_HSM"] ** 2, *T[1:]], axis=-1) / T[0][:, None] - 1
     return found.table["MAG_AUTO"][selection.selected][near >= 0], rest[near >= 0]
 
 
-def draw_stars(exposure, scene, wcs, vignets, jacobian, size, halo):
+def draw_stars(exposure, scene, wcs, sample, jacobian, size, halo):
     """Return the true light of each star alone, and its row in the scene (-1 for none)."""
     stars = np.flatnonzero(scene["type"] == 1)
     x, y = wcs.sky_to_pixel(scene["ra"][stars], scene["dec"][stars])
-    own, near = np.zeros((len(vignets.x), size, size)), np.full(len(vignets.x), -1)
+    own, near = np.zeros((len(sample.x), size, size)), np.full(len(sample.x), -1)
     for i in range(len(own)):
-        distance = np.hypot(x - vignets.x[i], y - vignets.y[i])
+        distance = np.hypot(x - sample.x[i], y - sample.y[i])
         k = int(np.argmin(distance))
         if distance[k] > 1.5:
             continue
@@ -80,7 +80,7 @@ def draw_stars(exposure, scene, wcs, vignets, jacobian, size, halo):
         fwhm, g1, g2 = (float(v[0]) for v in exposure.psf.evaluate(row["ra"][None], row["dec"][None]))
         profile = galsim.Moffat(exposure.psf.beta, fwhm=fwhm).shear(g1=g1, g2=g2)
         profile = profile.withFlux((1 - halo) * 10 ** (-0.4 * (row["mag"] - exposure.mag_zp)))
-        offset = (x[k] - np.rint(vignets.x[i]), y[k] - np.rint(vignets.y[i]))
+        offset = (x[k] - np.rint(sample.x[i]), y[k] - np.rint(sample.y[i]))
         image = galsim.ImageD(size, size)
         own[i] = profile.drawImage(image=image, wcs=galsim.JacobianWCS(*jacobian[i]), offset=offset).array
         near[i] = stars[k]

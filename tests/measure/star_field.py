@@ -1,9 +1,9 @@
 """Stars of a CCD with a known PSF: what the tests of the PSF fit are about."""
 
-from dataclasses import dataclass
-
 import galsim
 import numpy as np
+
+from shapempi.measure.psf_sample import StarSample
 
 NX, NY = 2048, 4612
 SKY, GAIN = 10.0, 3.0
@@ -38,19 +38,6 @@ class TruePsf:
         )
 
 
-@dataclass
-class Stars:
-    vignets: np.ndarray
-    weights: np.ndarray
-    x: np.ndarray
-    y: np.ndarray
-    offset: np.ndarray
-    flux: np.ndarray
-
-    def __getitem__(self, rows):
-        return Stars(*(array[rows] for array in vars(self).values()))
-
-
 def make_stars(psf, seed, n, *, snr=(50, 1000), noise=True, dirt=True, centre_error=0.02, size=51):
     """Draw stars; `dirt` adds neighbours, blends, cosmic rays and a bad column."""
     rng = np.random.default_rng([seed, 2])
@@ -82,6 +69,14 @@ def make_stars(psf, seed, n, *, snr=(50, 1000), noise=True, dirt=True, centre_er
         variance = SKY**2 + np.clip(vignets, 0, None) / GAIN
         vignets = vignets + np.where(vignets > -1e29, rng.normal(size=vignets.shape) * np.sqrt(variance), 0.0)
     error = rng.normal(0, centre_error, (n, 2)) if centre_error else np.zeros((n, 2))
-    return Stars(
-        vignets.astype(np.float32), weights.astype(np.float32), x + error[:, 0], y + error[:, 1], offset + error, flux
+    return StarSample(
+        vignets.astype(np.float32),
+        weights.astype(np.float32),
+        x + error[:, 0],
+        y + error[:, 1],
+        offset + error,
+        flux,
+        flux / s2n,
+        (NY, NX),
+        GAIN,
     )

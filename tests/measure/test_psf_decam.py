@@ -5,7 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from shapempi.measure.psf_fit import PsfFitParams, fit_psf
+from shapempi.measure.psf_fit import fit_psf
+from shapempi.measure.psf_params import NativePsfParams, PsfModelParams
+from shapempi.measure.psf_sample import StarSample
 from shapempi.measure.psf_validate import validate
 from shapempi.measure.stars import StarParams, select_stars
 from shapempi.psf import PsfModel
@@ -43,13 +45,22 @@ def decam():
     return table, vignets, np.where(bad, 0, sky**-2.0), x, y, offset, psfex
 
 
-def residuals(model, vignets, weights, x, y, offset):
+def sample_of(vignets, weights, x, y, offset):
+    flux = np.where(vignets > -1e29, vignets, 0.0).sum(axis=(1, 2))
+    return StarSample(vignets, weights, x, y, offset, flux, np.sqrt(np.abs(flux) / GAIN), SHAPE, GAIN)
+
+
+def residuals(model, *stars):
     """Return g1 and g2 differences and dT/T of star minus model."""
-    jacobians = np.tile([SCALE, 0.0, 0.0, SCALE], (len(x), 1))
-    table = validate(model, vignets, weights, x, y, offset, jacobians)
+    sample = sample_of(*stars)
+    table = validate(model, sample, np.tile([SCALE, 0.0, 0.0, SCALE], (len(sample), 1)))
     table = table[(table["FLAG_STAR_HSM"] == 0) & (table["FLAG_PSF_HSM"] == 0)]
     shape = np.concatenate([table["g1_star"] - table["g1_psf"], table["g2_star"] - table["g2_psf"]])
     return shape, table["T_star"] / table["T_psf"] - 1.0
+
+
+def fit_stars(*stars):
+    return fit_psf(sample_of(*stars), PsfModelParams(size=41), NativePsfParams())
 
 
 def rms(values):
@@ -67,7 +78,7 @@ def compare(decam, n_split):
     for seed in range(n_split):
         selection = select_stars(table, SCALE, StarParams(**SELECTION), np.random.default_rng(seed))
         train, test = selection.train, selection.test
-        fit = fit_psf(*(array[train] for array in stars), SHAPE, PsfFitParams(size=41), gain=GAIN)
+        fit = fit_stars(*(array[train] for array in stars))
         assert fit.reason == ""
         ours = residuals(fit.model, *(array[test] for array in stars))
         theirs = residuals(psfex, *(array[test] for array in stars))
@@ -100,7 +111,7 @@ def test_the_selection_keeps_most_of_the_known_stars(decam):
 
 def test_both_models_have_the_same_size_and_shape(decam):
     stars, psfex = decam[1:-1], decam[-1]
-    fit = fit_psf(*stars, SHAPE, PsfFitParams(size=41), gain=GAIN)
+    fit = fit_stars(*stars)
     # Where the stars are: at the corners of the CCD both extrapolate.
     x, y = stars[2], stars[3]
     weights = np.ones((len(x), 41, 41))

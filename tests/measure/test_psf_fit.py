@@ -1,21 +1,24 @@
+import re
 from dataclasses import replace
 
 import numpy as np
 import pytest
-from measure.star_field import GAIN, NX, NY, SKY, Stars, TruePsf, make_stars
+from measure.star_field import NX, NY, SKY, TruePsf, make_stars
 from numpy.testing import assert_allclose
 from pydantic import ValidationError
 
-from shapempi.errors import MeasurementError
 from shapempi.measure.moments import adaptive_moments
-from shapempi.measure.psf_fit import PsfAcceptance, PsfFitParams, fit_psf
+from shapempi.measure.psf_fit import fit_psf
+from shapempi.measure.psf_outcome import PsfAcceptance, PsfStatus
+from shapempi.measure.psf_params import NativePsfParams, PsfModelParams
+from shapempi.measure.psf_sample import StarSample
 from shapempi.psf import PsfModel
 
 
-def fit(stars, gain=GAIN, **params):
+def fit(stars, **params):
     acceptance = PsfAcceptance(min_stars=params.pop("min_stars", 20))
-    settings = PsfFitParams(acceptance=acceptance, **params)
-    return fit_psf(stars.vignets, stars.weights, stars.x, stars.y, stars.offset, (NY, NX), settings, gain=gain)
+    form = {name: params.pop(name) for name in ("size", "sampling", "degree") if name in params}
+    return fit_psf(stars, PsfModelParams(acceptance=acceptance, **form), NativePsfParams(**params))
 
 
 def grid(n=5):
@@ -204,56 +207,66 @@ def test_few_stars_lower_the_degree(clean, n, degree):
     assert_allclose(drawn["sigma"] * 2.355, psf.fwhm, rtol=0.2)
 
 
-def test_too_few_stars_is_an_error_with_numbers(clean):
+def refused(stars):
+    """The status and the reason of a fit that has no model."""
+    result = fit(stars)
+    assert result.model is None
+    assert not result.used.any()
+    assert len(result.chi2) == len(stars)
+    return result.status, result.reason
+
+
+def test_too_few_stars_are_a_status_with_numbers(clean):
     _, stars, _ = clean
-    with pytest.raises(MeasurementError, match=r"19 stars.*min_stars = 20"):
-        fit(stars[:19])
+    status, reason = refused(stars[:19])
+    assert status is PsfStatus.FEW_STARS
+    assert re.search(r"19 stars.*min_stars = 20", reason)
     dead = replace(stars, weights=np.where(np.arange(60)[:, None, None] < 45, 0, stars.weights))
-    with pytest.raises(MeasurementError, match=r"1[0-5] of 60 stars after rejection.*min_stars = 20"):
-        fit(dead)
+    status, reason = refused(dead)
+    assert status is PsfStatus.FEW_STARS
+    assert re.search(r"1[0-5] of 60 stars left after rejection.*min_stars = 20", reason)
+    assert refused(stars[:0])[0] is PsfStatus.FEW_STARS
+
+
+def blank(vignets, weight):
+    n = len(vignets)
+    place = np.arange(n) * 50.0
+    return StarSample(
+        vignets, np.full(vignets.shape, weight), place, 2 * place, np.zeros((n, 2)), np.ones(n), np.ones(n), (NY, NX)
+    )
 
 
 @pytest.mark.parametrize("value", [0.0, np.nan, -1e30])
-def test_stars_without_light_are_an_error(value):
-    n = 25
-    empty = Stars(
-        np.full((n, 51, 51), value),
-        np.ones((n, 51, 51)),
-        np.arange(n) * 50.0,
-        np.arange(n) * 90.0,
-        np.zeros((n, 2)),
-        None,
-    )
-    with pytest.raises(MeasurementError, match="stars"):
-        fit(empty)
+def test_stars_without_light_are_a_status(value):
+    status, reason = refused(blank(np.full((25, 51, 51), value), 1.0))
+    assert status in (PsfStatus.FIT_FAILED, PsfStatus.FEW_STARS)
+    assert "stars" in reason
 
 
-def test_noise_instead_of_stars_is_an_error_or_refused():
-    rng = np.random.default_rng(8)
-    n = 25
-    noise = Stars(
-        rng.normal(0, 10, (n, 51, 51)), np.full((n, 51, 51), 0.01), rng.uniform(0, NX, n), rng.uniform(0, NY, n),
-        np.zeros((n, 2)), np.zeros(n),
-    )  # fmt: skip
-    with pytest.raises(MeasurementError, match="star"):
-        fit(noise)
+def test_noise_instead_of_stars_is_a_status():
+    status, reason = refused(blank(np.random.default_rng(8).normal(0, 10, (25, 51, 51)), 0.01))
+    assert status in (PsfStatus.FIT_FAILED, PsfStatus.FEW_STARS)
+    assert "star" in reason
 
 
 def test_acceptance_names_its_reason():
     acceptance = PsfAcceptance()
-    assert acceptance.reason(20, 2.0) == ""
-    assert "19 stars" in acceptance.reason(19, 1.0)
-    assert "chi2 = 2.1" in acceptance.reason(50, 2.1)
-    assert "chi2 = nan" in acceptance.reason(50, np.nan)
+    assert acceptance.judge(20, 2.0) == (PsfStatus.ACCEPTED, "")
+    status, reason = acceptance.judge(19, 1.0)
+    assert (status, "19 stars" in reason) == (PsfStatus.FEW_STARS, True)
+    for chi2, text in ((2.1, "chi2 = 2.1"), (np.nan, "chi2 = nan")):
+        status, reason = acceptance.judge(50, chi2)
+        assert (status, text in reason) == (PsfStatus.CHI2, True)
 
 
 def test_a_bad_chi2_refuses_the_model(clean):
     _, stars, _ = clean
     result = fit(replace(stars, weights=stars.weights * 9))
     assert result.model.chi2 > 2
+    assert result.status is PsfStatus.CHI2
     assert "max_chi2" in result.reason
 
 
 def test_an_even_size_is_refused():
     with pytest.raises(ValidationError, match="odd"):
-        PsfFitParams(size=50)
+        PsfModelParams(size=50)

@@ -1,10 +1,14 @@
+from dataclasses import replace
+
 import galsim
 import numpy as np
 import pytest
 from measure.star_field import NX, NY, TruePsf, make_stars
 from numpy.testing import assert_allclose
 
-from shapempi.measure.psf_fit import PsfAcceptance, PsfFitParams, fit_psf
+from shapempi.measure.psf_fit import fit_psf
+from shapempi.measure.psf_params import NativePsfParams, PsfModelParams
+from shapempi.measure.psf_sample import StarSample
 from shapempi.measure.psf_validate import VALIDATION_DTYPE, validate
 from shapempi.psf import PsfModel
 
@@ -31,9 +35,9 @@ def gaussian_stars(offset, sigma=2.0, g1=0.05, g2=-0.03):
 
 def run(model, vignets, weights, offset, jacobian=STRAIGHT):
     n = len(vignets)
-    return validate(
-        model, vignets, weights, np.arange(n) * 10.0, np.arange(n) * 20.0, offset, np.tile(jacobian, (n, 1))
-    )
+    place = np.arange(n) * 10.0
+    sample = StarSample(vignets, weights, place, 2 * place, offset, np.full(n, 1e4), np.ones(n), (NY, NX))
+    return validate(model, sample, np.tile(jacobian, (n, 1)))
 
 
 @pytest.fixture
@@ -93,12 +97,42 @@ def test_held_back_stars_show_a_good_fit():
     stars = make_stars(psf, 11, 60, snr=(300, 1000), dirt=False, centre_error=0.0)
     test = np.arange(60) % 5 == 0
     train, held = stars[~test], stars[test]
-    params = PsfFitParams(acceptance=PsfAcceptance(min_stars=20))
-    fit = fit_psf(train.vignets, train.weights, train.x, train.y, train.offset, (NY, NX), params, gain=3.0)
+    fit = fit_psf(train, PsfModelParams(), NativePsfParams())
     jacobians = np.tile(STRAIGHT, (len(held.x), 1))
-    table = validate(fit.model, held.vignets, held.weights, held.x, held.y, held.offset, jacobians)
+    table = validate(fit.model, held, jacobians)
     # Shape noise of one star: 1/(S/N) in g, 2/(S/N) in T.
     assert np.std(table["g1_star"] - table["g1_psf"]) < 0.004
     assert np.std(table["g2_star"] - table["g2_psf"]) < 0.004
     assert np.std(table["T_star"] / table["T_psf"]) < 0.008
     assert abs(np.mean(table["T_star"] / table["T_psf"] - 1)) < 0.004
+    # Pixels beyond the core are sky; what is left of neighbours and cosmic rays is in the mean, not in the median.
+    assert 0.85 < np.median(table["chi2"]) < 1.2
+
+
+def test_without_a_model_the_stars_are_measured_alone(offset):
+    vignets = gaussian_stars(offset)
+    table = run(None, vignets, np.ones_like(vignets), offset)
+    assert (table["FLAG_STAR_HSM"] == 0).all()
+    assert_allclose(table["E1_STAR_HSM"], 0.05, atol=1e-3)
+    assert (table["FLAG_PSF_HSM"] != 0).all()
+    assert np.isnan([table[name] for name in ("E1_PSF_HSM", "T_psf", "g1_psf", "chi2")]).all()
+
+
+def test_chi2_is_one_for_noise_alone_and_knows_the_photons():
+    rng = np.random.default_rng(3)
+    offset = rng.uniform(-0.5, 0.5, (200, 2))
+    light = gaussian_stars(offset)
+    sky, gain = 3.0, 0.7
+    noisy = light + rng.normal(size=light.shape) * np.sqrt(sky**2 + light / gain)
+    n = len(offset)
+    place = np.zeros(n)
+    sample = StarSample(noisy, np.full(light.shape, sky**-2), place, place, offset, place, place, (NY, NX), gain)
+    jacobians = np.tile(STRAIGHT, (n, 1))
+    chi2 = validate(gaussian_model(), sample, jacobians)["chi2"]
+    assert chi2.mean() == pytest.approx(1.0, abs=4 * chi2.std() / np.sqrt(n))
+    without = validate(gaussian_model(), replace(sample, gain=0.0), jacobians)["chi2"]
+    assert without.mean() > 1.5
+    wrong = validate(gaussian_model(sigma=2.3), sample, jacobians)["chi2"]
+    assert wrong.mean() > chi2.mean() + 0.1
+    dark = validate(gaussian_model(), replace(sample, vignets=-light), jacobians)["chi2"]
+    assert np.isnan(dark).all()
