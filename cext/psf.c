@@ -4,128 +4,184 @@
 #include <string.h>
 
 #include "clones.h"
+#include "psf_taps.h"
 
-/* Half width of the interpolation kernel [model pixel]; PSFEx resamples its own models with the same one. */
-#define LANCZOS_A 4
-#define N_TAP (2 * LANCZOS_A)
+/* Models that are summed at a time: their sums stay in registers. */
+#define MODELS 4
+/* Pixels of the basis images that stay in the nearest cache while all models of a batch go over them. */
+#define PANEL 128
 
-CLONES
-void psf_evaluate(const double *restrict coefficients, ptrdiff_t n_pixel, int degree, double x, double y,
-                  double *restrict model)
+void psf_terms(int degree, double x, double y, double *terms)
 {
-    const double *restrict basis = coefficients;
     double y_power = 1.0;
 
-    if (!isfinite(x) || !isfinite(y)) {
-        for (ptrdiff_t i = 0; i < n_pixel; i++)
-            model[i] = NAN;
-        return;
-    }
-    memset(model, 0, (size_t)n_pixel * sizeof(double));
+    if (!isfinite(x) || !isfinite(y))
+        x = y_power = NAN;
     for (int q = 0; q <= degree; q++) {
         double term = y_power;
         for (int p = 0; p <= degree - q; p++) {
-            for (ptrdiff_t i = 0; i < n_pixel; i++)
-                model[i] += term * basis[i];
-            basis += n_pixel;
+            *terms++ = term;
             term *= x;
         }
         y_power *= y;
     }
 }
 
+/* Neighbours anywhere in memory.  GCC takes a type wider than the registers through memory if they are narrower than
+ * that by half: this one is right for 16, 32 and 64 bytes. */
+typedef double four __attribute__((vector_size(4 * sizeof(double)), aligned(sizeof(double)), may_alias));
+
+/* Four pixels of n_model models; the sum over k goes up from 0, for any number of models. */
+static inline __attribute__((always_inline)) void sum_block(const double *basis, ptrdiff_t n_coef, ptrdiff_t n_pixel,
+                                                            const double *terms, int n_model, double *models)
+{
+    four sum[MODELS] = {{0.0}};
+
+    for (ptrdiff_t k = 0; k < n_coef; k++)
+        for (int m = 0; m < n_model; m++)
+            sum[m] += terms[m * n_coef + k] * *(const four *)(basis + k * n_pixel);
+    for (int m = 0; m < n_model; m++)
+        *(four *)(models + m * n_pixel) = sum[m];
+}
+
+static inline __attribute__((always_inline)) void sum_panel(const double *basis, ptrdiff_t n_coef, ptrdiff_t n_pixel,
+                                                            ptrdiff_t width, const double *terms, int n_model,
+                                                            double *models)
+{
+    ptrdiff_t i = 0;
+
+    for (; i + 4 <= width; i += 4)
+        sum_block(basis + i, n_coef, n_pixel, terms, n_model, models + i);
+    for (; i < width; i++) {
+        for (int m = 0; m < n_model; m++) {
+            double sum = 0.0;
+            for (ptrdiff_t k = 0; k < n_coef; k++)
+                sum += terms[m * n_coef + k] * basis[k * n_pixel + i];
+            models[m * n_pixel + i] = sum;
+        }
+    }
+}
+
+CLONES
+void psf_evaluate(const double *restrict coefficients, ptrdiff_t n_coef, ptrdiff_t n_pixel,
+                  const double *restrict terms, ptrdiff_t n, double *restrict models)
+{
+    for (ptrdiff_t begin = 0; begin < n_pixel; begin += PANEL) {
+        const double *basis = coefficients + begin;
+        ptrdiff_t width = n_pixel - begin < PANEL ? n_pixel - begin : PANEL, i = 0;
+        for (; i + MODELS <= n; i += MODELS)
+            sum_panel(basis, n_coef, n_pixel, width, terms + i * n_coef, MODELS, models + i * n_pixel + begin);
+        for (; i < n; i++)
+            sum_panel(basis, n_coef, n_pixel, width, terms + i * n_coef, 1, models + i * n_pixel + begin);
+    }
+}
+
 ptrdiff_t psf_scratch_size(ptrdiff_t mx, ptrdiff_t size)
 {
-    return 2 * mx + 3 * size + mx * size;
+    ptrdiff_t row = size + PSF_TAPS_ROOM; /* longer than a row of the model where that is short */
+
+    return (row > mx ? row : mx) + 2 * size + mx * size;
 }
 
-/* First index and normalised weights of the Lanczos interpolation at a real index of a row of n pixels.
- *
- * With d_k = f - k the distance to tap k, the kernel sinc(d) sinc(d / a) is proportional to
- * (-1)^k sin(pi d / a) / d^2: the rest is the same for all taps and falls out of the normalisation.
- * A position that reaches no pixel, or is not a number, gets weights of zero.
- */
-static ptrdiff_t lanczos_taps(double position, ptrdiff_t n, double *restrict weight)
+/* out[i] = sum over k of weight[k] rows[k stride + i], for i < n. */
+static inline __attribute__((always_inline)) void combine(const double *rows, ptrdiff_t stride, const double *weight,
+                                                          ptrdiff_t n_tap, ptrdiff_t n, double *restrict out)
 {
-    /* sin and cos of pi k / a for k = -3 .. 4 */
-    static const double half = 0.70710678118654752440;
-    const double sin_k[N_TAP] = {-half, -1.0, -half, 0.0, half, 1.0, half, 0.0};
-    const double cos_k[N_TAP] = {-half, 0.0, half, 1.0, half, 0.0, -half, -1.0};
-    static const double pi_a = 3.14159265358979323846 / LANCZOS_A;
-    double whole, fraction, sin_f, cos_f, sum = 0.0;
-
-    memset(weight, 0, N_TAP * sizeof(double));
-    if (!(position > -LANCZOS_A && position < (double)(n - 1 + LANCZOS_A)))
-        return 0;
-    whole = floor(position);
-    fraction = position - whole;
-    if (fraction < 1e-14) { /* on a pixel: that pixel, exactly */
-        weight[LANCZOS_A - 1] = 1.0;
-    } else {
-        sin_f = sin(pi_a * fraction);
-        cos_f = cos(pi_a * fraction);
-        for (int k = 0; k < N_TAP; k++) {
-            double d = fraction - (double)(k - LANCZOS_A + 1);
-            double w = (sin_f * cos_k[k] - cos_f * sin_k[k]) / (d * d);
-            weight[k] = (k & 1) ? w : -w;
-            sum += weight[k];
+    if (n < 4) {
+        for (ptrdiff_t i = 0; i < n; i++) {
+            double sum = 0.0;
+            for (ptrdiff_t k = 0; k < n_tap; k++)
+                sum += weight[k] * rows[k * stride + i];
+            out[i] = sum;
         }
-        for (int k = 0; k < N_TAP; k++)
-            weight[k] /= sum;
+        return;
     }
-    return (ptrdiff_t)whole - LANCZOS_A + 1;
+    for (ptrdiff_t i = 0; i < n; i += 4) {
+        ptrdiff_t at = i < n - 4 ? i : n - 4; /* the last block does some pixels once more */
+        four sum = {0.0};
+        for (ptrdiff_t k = 0; k < n_tap; k++)
+            sum += weight[k] * *(const four *)(rows + k * stride + at);
+        *(four *)(out + at) = sum;
+    }
 }
 
-/* out = sum of w[k] rows[first + k], for n_row rows of n numbers; `zeros` stands for the rows outside. */
-static inline void combine_rows(const double *rows, ptrdiff_t n_row, ptrdiff_t n, ptrdiff_t first, const double *w,
-                                const double *zeros, double *restrict out)
+/* All pixels of a row have the same weights and neighbouring samples: both passes run along rows. */
+static inline __attribute__((always_inline)) void resample_rows(const double *model, ptrdiff_t mx,
+                                                                const struct psf_axis *along_x,
+                                                                const struct psf_axis *along_y, ptrdiff_t size,
+                                                                double *scratch, double *stamp)
 {
-    const double *r[N_TAP];
+    const struct psf_taps *taps = &along_x->shared;
+    const ptrdiff_t length = size + taps->n - 1;
+    double *row = scratch; /* what the model has at taps->first, and zeros outside of it */
+    struct psf_taps of_row;
+    ptrdiff_t begin = taps->first < 0 ? -taps->first : 0, end = mx - taps->first;
 
-    /* A row of weight zero may hold NaN; it is left out like one that is not there. */
-    for (int k = 0; k < N_TAP; k++)
-        r[k] = (first + k < 0 || first + k >= n_row || w[k] == 0.0) ? zeros : rows + (first + k) * n;
-    const double *r0 = r[0], *r1 = r[1], *r2 = r[2], *r3 = r[3], *r4 = r[4], *r5 = r[5], *r6 = r[6], *r7 = r[7];
-    const double w0 = w[0], w1 = w[1], w2 = w[2], w3 = w[3], w4 = w[4], w5 = w[5], w6 = w[6], w7 = w[7];
-    for (ptrdiff_t i = 0; i < n; i++)
-        out[i] = w0 * r0[i] + w1 * r1[i] + w2 * r2[i] + w3 * r3[i] + w4 * r4[i] + w5 * r5[i] + w6 * r6[i] + w7 * r7[i];
+    if (begin > length)
+        begin = length;
+    if (end > length)
+        end = length;
+    memset(row, 0, (size_t)length * sizeof(double));
+    for (ptrdiff_t oy = 0; oy < size; oy++) {
+        psf_axis_taps(along_y, oy, &of_row);
+        if (of_row.n == 0 || end <= begin) {
+            memset(stamp + oy * size, 0, (size_t)size * sizeof(double));
+            continue;
+        }
+        combine(model + of_row.first * mx + taps->first + begin, mx, of_row.weight, of_row.n, end - begin, row + begin);
+        combine(row, 1, taps->weight, taps->n, size, stamp + oy * size);
+    }
 }
 
 /* Two passes, first along y and then along x.  What the first leaves is stored transposed, so that the innermost
  * loop of both runs along contiguous numbers. */
-CLONES
-void psf_resample(const double *restrict model, ptrdiff_t my, ptrdiff_t mx, double sampling, double dx, double dy,
-                  ptrdiff_t size, double *restrict scratch, double *restrict stamp)
+static inline __attribute__((always_inline)) void resample_turned(const double *model, ptrdiff_t mx,
+                                                                  const struct psf_axis *along_x,
+                                                                  const struct psf_axis *along_y, ptrdiff_t size,
+                                                                  double *scratch, double *stamp)
 {
-    double *restrict row = scratch;
-    double *restrict column = row + mx;
-    double *restrict sums = column + size;
-    double *restrict zeros = sums + size; /* as long as a row and as a column */
-    double *restrict turned = zeros + mx + size; /* [mx, size] */
-    double weight[N_TAP], sum = 0.0, scale;
-    const ptrdiff_t half = size / 2;
+    double *row = scratch;
+    double *column = row + mx;
+    double *turned = column + size; /* [mx, size] */
+    struct psf_taps taps;
 
-    memset(zeros, 0, (size_t)(mx + size) * sizeof(double));
     for (ptrdiff_t oy = 0; oy < size; oy++) {
-        ptrdiff_t first =
-            lanczos_taps(((double)(oy - half) - dy) / sampling + 0.5 * (double)(my - 1), my, weight);
-        combine_rows(model, my, mx, first, weight, zeros, row);
+        psf_axis_taps(along_y, oy, &taps);
+        combine(model + taps.first * mx, mx, taps.weight, taps.n, mx, row);
         for (ptrdiff_t ix = 0; ix < mx; ix++)
             turned[ix * size + oy] = row[ix];
     }
+    for (ptrdiff_t ox = 0; ox < size; ox++) {
+        psf_axis_taps(along_x, ox, &taps);
+        combine(turned + taps.first * size, size, taps.weight, taps.n, size, column);
+        for (ptrdiff_t oy = 0; oy < size; oy++)
+            stamp[oy * size + ox] = column[oy];
+    }
+}
+
+CLONES
+void psf_resample(const double *restrict model, ptrdiff_t my, ptrdiff_t mx, double sampling, double dx, double dy,
+                  ptrdiff_t size, int interpolant, double *restrict scratch, double *restrict stamp)
+{
+    struct psf_axis along_x, along_y;
+    double *sums = scratch, sum = 0.0, scale;
+
+    if (!psf_axis_make(interpolant, mx, sampling, dx, size, &along_x) ||
+        !psf_axis_make(interpolant, my, sampling, dy, size, &along_y)) {
+        memset(stamp, 0, (size_t)(size * size) * sizeof(double));
+        return;
+    }
+    if (along_x.whole_step == 1)
+        resample_rows(model, mx, &along_x, &along_y, size, scratch, stamp);
+    else
+        resample_turned(model, mx, &along_x, &along_y, size, scratch, stamp);
 
     memset(sums, 0, (size_t)size * sizeof(double));
-    for (ptrdiff_t ox = 0; ox < size; ox++) {
-        ptrdiff_t first =
-            lanczos_taps(((double)(ox - half) - dx) / sampling + 0.5 * (double)(mx - 1), mx, weight);
-        combine_rows(turned, mx, size, first, weight, zeros, column);
-        for (ptrdiff_t oy = 0; oy < size; oy++) {
-            sums[oy] += column[oy];
-            stamp[oy * size + ox] = column[oy];
-        }
-    }
     for (ptrdiff_t oy = 0; oy < size; oy++)
-        sum += sums[oy];
+        for (ptrdiff_t ox = 0; ox < size; ox++)
+            sums[ox] += stamp[oy * size + ox];
+    for (ptrdiff_t ox = 0; ox < size; ox++)
+        sum += sums[ox];
     scale = 1.0 / sum;
     if (sum > 0.0 && isfinite(sum) && isfinite(scale)) {
         for (ptrdiff_t i = 0; i < size * size; i++)

@@ -13,7 +13,13 @@ from shapempi.errors import DataError
 from shapempi.kernels import _psf
 from shapempi.product import Product
 
-__all__ = ["PsfModel"]
+__all__ = ["INTERPOLANTS", "PsfModel"]
+
+#: Interpolations between the samples of a model's grid; see `shapempi.kernels._psf`.
+INTERPOLANTS = _psf.INTERPOLANTS
+
+#: What a file that does not say is resampled by, as PSFEx resamples its models.
+_USUAL = "lanczos4"
 
 
 @dataclass(frozen=True)
@@ -37,6 +43,9 @@ class PsfModel:
         Reduced chi^2 of the fit.
     fwhm : float
         FWHM at the origin of the polynomial [pixel].
+    interpolant : str
+        How values between the grid's points are made, one of `INTERPOLANTS`.  It belongs to the model: a fit finds
+        the samples that are right with its own interpolation.
     """
 
     coefficients: np.ndarray
@@ -47,14 +56,19 @@ class PsfModel:
     n_star: int
     chi2: float
     fwhm: float
+    interpolant: str = _USUAL
 
     def __post_init__(self) -> None:
-        """Check that the number of coefficients fits the degree."""
+        """Check that the number of coefficients fits the degree, and that the interpolant exists."""
         expected = (self.degree + 1) * (self.degree + 2) // 2
         if self.coefficients.ndim != 3 or len(self.coefficients) != expected:
             raise DataError(
                 f"a PSF model of degree {self.degree} has {expected} basis images, "
                 f"not an array of shape {self.coefficients.shape}"
+            )
+        if self.interpolant not in INTERPOLANTS:
+            raise DataError(
+                f"a PSF model has the interpolant {self.interpolant!r}; there are {', '.join(INTERPOLANTS)}"
             )
 
     def draw(
@@ -83,7 +97,7 @@ class PsfModel:
         Returns
         -------
         ndarray of float64 [n, size, size]
-            Stamps of unit sum.
+            Stamps of unit sum; all zero where a coordinate or an offset is not finite.
         """
         x1 = (np.atleast_1d(np.asarray(x, float)) + 1.0 - self.zero[0]) / self.scale[0]
         y1 = (np.atleast_1d(np.asarray(y, float)) + 1.0 - self.zero[1]) / self.scale[1]
@@ -97,6 +111,7 @@ class PsfModel:
             zeros if dx is None else np.ascontiguousarray(dx, dtype=float),
             zeros if dy is None else np.ascontiguousarray(dy, dtype=float),
             size,
+            interpolant=self.interpolant,
             n_threads=n_threads,
         )
 
@@ -114,6 +129,7 @@ class PsfModel:
                 "psf_n_star": self.n_star,
                 "psf_chi2": self.chi2,
                 "psf_fwhm": self.fwhm,
+                "psf_interpolant": self.interpolant,
             },
         )
 
@@ -130,4 +146,5 @@ class PsfModel:
             n_star=int(attrs["psf_n_star"]),
             chi2=float(attrs["psf_chi2"]),
             fwhm=float(attrs["psf_fwhm"]),
+            interpolant=str(attrs.get("psf_interpolant", _USUAL)),
         )

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import galsim
@@ -7,7 +8,10 @@ import pytest
 from astropy.io import fits
 
 from shapempi.errors import DataError
-from shapempi.psf import PsfModel
+from shapempi.kernels import _psf
+from shapempi.measure.psf_solve import resampling_matrices
+from shapempi.product import Product
+from shapempi.psf import INTERPOLANTS, PsfModel
 
 PSFEX_FILE = Path(__file__).parent / "data" / "psfex_decam_00154912_12.psf"
 
@@ -32,16 +36,52 @@ def decam():
 POSITIONS = [(0.0, 0.0), (2047.0, 4095.0), (1023.5, 2047.5), (311.2, 3800.9)]
 
 
+def test_the_evaluation_equals_the_referee_at_a_hundred_positions(decam):
+    referee = galsim.des.DES_PSFEx(str(PSFEX_FILE))
+    rng = np.random.default_rng(4)
+    x, y = rng.uniform(0, 2047, 100), rng.uniform(0, 4095, 100)
+    xn, yn = (x + 1 - decam.zero[0]) / decam.scale[0], (y + 1 - decam.zero[1]) / decam.scale[1]
+    for model, x_i, y_i in zip(_psf.evaluate(decam.coefficients, 2, xn, yn), x, y, strict=True):
+        expected = referee.getPSFArray(galsim.PositionD(x_i + 1, y_i + 1))
+        assert np.abs(model - expected).max() < 1e-6 * expected.max()
+
+
+@pytest.mark.parametrize("order", [3, 4, 5, 7])
 @pytest.mark.parametrize(("x", "y"), POSITIONS)
 @pytest.mark.parametrize(("dx", "dy"), [(0.0, 0.0), (0.3, -0.45)])
-def test_a_psfex_model_is_drawn_as_galsim_draws_it(decam, x, y, dx, dy):
-    stamp = decam.draw(x, y, 33, dx=np.array([dx]), dy=np.array([dy]))[0]
-    model = galsim.des.DES_PSFEx(str(PSFEX_FILE)).getPSFArray(galsim.PositionD(x + 1, y + 1))
+def test_a_psfex_model_is_drawn_as_galsim_draws_it(decam, order, x, y, dx, dy):
+    model = replace(decam, interpolant=f"lanczos{order}")
+    stamp = model.draw(x, y, 33, dx=np.array([dx]), dy=np.array([dy]))[0]
+    array = galsim.des.DES_PSFEx(str(PSFEX_FILE)).getPSFArray(galsim.PositionD(x + 1, y + 1))
     profile = galsim.InterpolatedImage(
-        galsim.Image(model.astype(float)), scale=decam.sampling, x_interpolant=galsim.Lanczos(4), flux=1.0
+        galsim.Image(array.astype(float)), scale=decam.sampling, x_interpolant=galsim.Lanczos(order), flux=1.0
     )
     other = profile.drawImage(nx=33, ny=33, scale=1.0, offset=(dx, dy), method="no_pixel", dtype=float).array
+    # GalSim's kernels are tables and its normalisation a series.
     assert np.abs(stamp - other / other.sum()).max() < 1e-5 * other.max()
+
+
+@pytest.mark.parametrize(("x", "y"), POSITIONS)
+@pytest.mark.parametrize(("dx", "dy"), [(0.0, 0.0), (0.3, -0.45)])
+def test_with_lanczos3_a_psfex_model_is_what_des_psfex_draws(decam, x, y, dx, dy):
+    stamp = replace(decam, interpolant="lanczos3").draw(x, y, 33, dx=np.array([dx]), dy=np.array([dy]))[0]
+    profile = galsim.des.DES_PSFEx(str(PSFEX_FILE)).getPSF(galsim.PositionD(x + 1, y + 1))
+    other = profile.drawImage(nx=33, ny=33, scale=1.0, offset=(dx, dy), method="no_pixel", dtype=float).array
+    assert np.abs(stamp - other / other.sum()).max() < 1e-5 * other.max()
+
+
+@pytest.mark.parametrize("sampling", [0.5, 0.8, 1.0, 1.2])
+def test_kaiser6_is_the_interpolation_of_the_native_fit(decam, sampling):
+    model = replace(decam, interpolant="kaiser6", sampling=sampling)
+    x, y = np.array(POSITIONS).T
+    dx, dy = np.random.default_rng(5).uniform(-0.7, 0.7, (2, len(x)))
+    xn, yn = (x + 1 - decam.zero[0]) / decam.scale[0], (y + 1 - decam.zero[1]) / decam.scale[1]
+    images = _psf.evaluate(decam.coefficients, 2, xn, yn)
+    ny, nx = images.shape[1:]
+    expected = resampling_matrices(dy, 31, ny, sampling) @ images
+    expected = expected @ resampling_matrices(dx, 31, nx, sampling).transpose(0, 2, 1)
+    expected /= expected.sum(axis=(1, 2), keepdims=True)
+    np.testing.assert_allclose(model.draw(x, y, 31, dx=dx, dy=dy), expected, rtol=0, atol=1e-13)
 
 
 def test_a_psfex_model_has_the_shape_of_a_real_star(decam):
@@ -76,6 +116,27 @@ def test_a_model_survives_its_product(decam):
     assert (back.zero, back.scale, back.sampling) == (decam.zero, decam.scale, decam.sampling)
     assert (back.n_star, back.chi2, back.fwhm) == (decam.n_star, decam.chi2, decam.fwhm)
     assert np.array_equal(back.draw(500.0, 900.0, 51), decam.draw(500.0, 900.0, 51))
+    for interpolant in INTERPOLANTS:
+        model = replace(decam, interpolant=interpolant)
+        assert PsfModel.from_product(model.to_product()).interpolant == interpolant
+
+
+def test_a_product_that_names_no_interpolant_is_lanczos4(decam):
+    product = replace(decam, interpolant="kaiser6").to_product()
+    attrs = {name: value for name, value in product.attrs.items() if name != "psf_interpolant"}
+    assert PsfModel.from_product(Product(product.arrays, attrs)).interpolant == "lanczos4"
+
+
+def test_an_unknown_interpolant_is_refused(decam):
+    with pytest.raises(DataError, match="interpolant 'linear'; there are lanczos3, "):
+        replace(decam, interpolant="linear")
+
+
+def test_a_position_that_is_no_number_gives_an_empty_stamp(decam):
+    x, y = np.array([100.0, np.nan, 100.0, 3.0]), np.array([5.0, 5.0, np.inf, 5.0])
+    stamps = decam.draw(x, y, 31)
+    assert not stamps[1:3].any()
+    np.testing.assert_allclose(stamps[[0, 3]].sum(axis=(1, 2)), 1.0)
 
 
 def test_a_number_of_basis_images_that_fits_no_degree_is_refused(decam):

@@ -1,6 +1,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
+INTERPOLANTS: tuple[str, ...]
+
 def draw(
     coefficients: NDArray[np.float64],
     degree: int,
@@ -11,6 +13,7 @@ def draw(
     dy: NDArray[np.float64],
     size: int,
     *,
+    interpolant: str = "lanczos4",
     n_threads: int = 1,
 ) -> NDArray[np.float64]: ...
 def evaluate(
@@ -28,5 +31,6 @@ def resample(
     dy: NDArray[np.float64],
     size: int,
     *,
+    interpolant: str = "lanczos4",
     n_threads: int = 1,
 ) -> NDArray[np.float64]: ...

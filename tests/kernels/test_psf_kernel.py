@@ -1,3 +1,5 @@
+import hashlib
+
 import numpy as np
 import pytest
 from kernels import twins
@@ -29,17 +31,61 @@ def test_evaluate_equals_its_twin(batch):
     )
 
 
-@pytest.mark.parametrize("sampling", [0.45, 0.8, 1.0, 1.3])
-@pytest.mark.parametrize("size", [1, 9, 33, 71])
-def test_resample_equals_its_twin(batch, sampling, size):
-    basis, degree, _, xn, yn, dx, dy, _ = batch
+@pytest.mark.parametrize("interpolant", _psf.INTERPOLANTS)
+@pytest.mark.parametrize("sampling", [1 / 3, 0.45, 0.5, 0.8, 1.0, 1.3, 2.0])
+@pytest.mark.parametrize("size", [1, 3, 9, 33, 71])
+def test_resample_equals_its_twin(batch, interpolant, sampling, size):
+    basis, degree, _, xn, yn, dx, dy, _ = (a[:8] if np.ndim(a) == 1 else a for a in batch)
     models = twins.evaluate(basis, degree, xn, yn)
     np.testing.assert_allclose(
-        _psf.resample(models, sampling, dx, dy, size),
-        twins.resample(models, sampling, dx, dy, size),
+        _psf.resample(models, sampling, dx, dy, size, interpolant=interpolant),
+        twins.resample(models, sampling, dx, dy, size, interpolant),
+        rtol=0,
+        atol=1e-13,
+    )
+
+
+@pytest.mark.parametrize("interpolant", _psf.INTERPOLANTS)
+@pytest.mark.parametrize("shape", [(1, 1), (2, 3), (6, 5), (12, 9)])
+@pytest.mark.parametrize("sampling", [0.7, 1.0])
+def test_models_smaller_than_the_interpolant_and_even_ones(interpolant, shape, sampling):
+    models = np.random.default_rng(2).uniform(0.5, 1, (5, *shape))
+    dx, dy = np.array([0.0, 0.3, -2.6, 5.5, -40.0]), np.array([0.0, -0.2, 3.9, -5.1, 0.0])
+    np.testing.assert_allclose(
+        _psf.resample(models, sampling, dx, dy, 9, interpolant=interpolant),
+        twins.resample(models, sampling, dx, dy, 9, interpolant),
         rtol=0,
         atol=1e-12,
     )
+
+
+def test_a_step_that_is_almost_a_whole_number_makes_no_jump(batch):
+    basis, degree, _, xn, yn, dx, dy, _ = batch
+    models = _psf.evaluate(basis, degree, xn, yn)
+    for whole in (1.0, 0.5):
+        exact = _psf.resample(models, whole, dx, dy, 33, interpolant="kaiser6")
+        almost = _psf.resample(models, whole * (1 + 1e-11), dx, dy, 33, interpolant="kaiser6")
+        np.testing.assert_allclose(almost, exact, rtol=0, atol=1e-10)
+
+
+def test_the_bits_are_the_same_on_every_machine():
+    # Integers times powers of two: nothing here depends on a libm.
+    rng = np.random.default_rng(5)
+    basis = rng.integers(1, 1000, (6, 25, 23)) / 1024.0
+    xn, yn, dx, dy = rng.integers(-512, 512, (4, 11)) / 1024.0
+    digest = hashlib.sha256()
+    for interpolant in _psf.INTERPOLANTS:
+        for sampling in (0.5, 0.8125, 1.0):
+            stamps = _psf.draw(basis, 2, sampling, xn, yn, dx, dy, 15, interpolant=interpolant)
+            digest.update(stamps.astype("<f8").tobytes())
+    assert digest.hexdigest() == "e00af33a8743dc013ec47c003e65cea462bbdceeb4a3c335ed6123a4a6e9b8fe"
+
+
+def test_an_unknown_interpolant_is_refused(batch):
+    with pytest.raises(ValueError, match="no interpolant 'lanczos6'; there are lanczos3"):
+        _psf.draw(*batch, interpolant="lanczos6")
+    with pytest.raises(ValueError, match="no interpolant"):
+        _psf.resample(np.ones((1, 5, 5)), 1.0, np.zeros(1), np.zeros(1), 5, interpolant="nearest")
 
 
 def test_draw_is_evaluate_then_resample(batch):
@@ -61,10 +107,11 @@ def test_terms_are_in_the_order_of_psfex(degree):
     np.testing.assert_allclose(drawn, np.full((1, 2, 3), expected), rtol=1e-13)
 
 
+@pytest.mark.parametrize("interpolant", _psf.INTERPOLANTS)
 @pytest.mark.parametrize("size", [15, 21, 27])
-def test_on_the_grid_a_stamp_is_the_model_cropped_or_padded(size):
+def test_on_the_grid_a_stamp_is_the_model_cropped_or_padded(size, interpolant):
     model = np.random.default_rng(1).uniform(0, 1, (21, 21))
-    stamp = _psf.resample(model[None], 1.0, np.zeros(1), np.zeros(1), size)[0]
+    stamp = _psf.resample(model[None], 1.0, np.zeros(1), np.zeros(1), size, interpolant=interpolant)[0]
     if size <= 21:
         margin = (21 - size) // 2
         expected = model[margin : 21 - margin, margin : 21 - margin]
@@ -73,11 +120,23 @@ def test_on_the_grid_a_stamp_is_the_model_cropped_or_padded(size):
     np.testing.assert_allclose(stamp, expected / expected.sum(), rtol=0, atol=1e-17)
 
 
-def test_a_shift_by_whole_pixels_is_exact():
+def test_a_model_of_unit_sum_is_copied_bit_by_bit():
+    model = np.random.default_rng(1).integers(1, 1000, (16, 16)) / 1024.0
+    model = np.pad(model, ((0, 1), (0, 1)))
+    model[-1, -1] = 2.0 ** np.ceil(np.log2(model.sum())) - model.sum()  # the sum is a power of two, exactly
+    for interpolant in _psf.INTERPOLANTS:
+        stamp = _psf.resample(model[None], 1.0, np.zeros(1), np.zeros(1), 17, interpolant=interpolant)[0]
+        assert np.array_equal(stamp, model / model.sum())
+
+
+@pytest.mark.parametrize("interpolant", _psf.INTERPOLANTS)
+def test_a_shift_by_whole_pixels_is_exact(interpolant):
     model = np.random.default_rng(1).uniform(0, 1, (21, 21))
-    stamp = _psf.resample(model[None], 1.0, np.array([2.0]), np.array([-1.0]), 31)[0]
-    expected = np.roll(np.pad(model, 5), (-1, 2), axis=(0, 1))
-    np.testing.assert_allclose(stamp, expected / expected.sum(), rtol=0, atol=1e-17)
+    # 1 - 1e-16 / 2 and such are whole numbers too, with the rounding of whoever computed them
+    for dx, dy in ((2.0, -1.0), (np.nextafter(2.0, 3.0), np.nextafter(-1.0, 0.0))):
+        stamp = _psf.resample(model[None], 1.0, np.array([dx]), np.array([dy]), 31, interpolant=interpolant)[0]
+        expected = np.roll(np.pad(model, 5), (-1, 2), axis=(0, 1))
+        np.testing.assert_allclose(stamp, expected / expected.sum(), rtol=0, atol=1e-17)
 
 
 @pytest.mark.parametrize("sampling", [0.5, 0.8, 1.0])
@@ -95,8 +154,28 @@ def test_a_shifted_gaussian_is_a_gaussian_shifted(sampling):
 
 
 def test_a_constant_model_stays_constant():
-    stamps = _psf.resample(np.ones((1, 41, 41)), 0.7, np.array([0.123]), np.array([-0.321]), 11)
-    np.testing.assert_allclose(stamps, 1 / 121, rtol=1e-13)
+    for interpolant in _psf.INTERPOLANTS:
+        for sampling in (0.5, 0.7, 1.0):
+            model, dx, dy = np.ones((1, 61, 61)), np.array([0.123]), np.array([-0.321])
+            stamps = _psf.resample(model, sampling, dx, dy, 11, interpolant=interpolant)
+            np.testing.assert_allclose(stamps, 1 / 121, rtol=1e-13)
+
+
+@pytest.mark.parametrize(
+    ("interpolant", "error"), [("lanczos3", 2e-2), ("lanczos4", 6e-3), ("lanczos7", 2e-4), ("kaiser6", 5e-5)]
+)
+def test_the_size_of_a_shifted_gaussian(interpolant, error):
+    # A PSF of FWHM 3.5 pixels sampled at one pixel, shifted by half a pixel: what each interpolant makes of T.
+    sigma = 3.5 / 2.3548
+    model = gaussian((51, 51), sigma, 1.0)[None]
+    stamp = _psf.resample(model, 1.0, np.array([0.5]), np.array([0.5]), 51, interpolant=interpolant)[0]
+    truth = gaussian((51, 51), sigma, 1.0, 0.5, 0.5)
+    y, x = np.indices(truth.shape) - 25.5
+
+    def second_moment(image):  # weighted by the truth, so that the far wings do not count
+        return (image * truth * (x**2 + y**2)).sum() / (image * truth).sum()
+
+    assert error / 10 < abs(second_moment(stamp) / second_moment(truth) - 1) < error
 
 
 def test_stamps_have_unit_sum(batch):
@@ -184,6 +263,8 @@ def change(batch, **changes):
         {"coefficients": np.zeros((5, 5, 6)).T},
         {"coefficients": np.zeros((6, 5, 5), np.float32)},
         {"n_threads": 0},
+        {"interpolant": "lanczos1"},
+        {"interpolant": None},
     ],
 )
 def test_arguments_that_do_not_fit_are_refused(batch, changes):

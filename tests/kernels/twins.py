@@ -2,30 +2,36 @@
 
 import numpy as np
 
-LANCZOS_A = 4
-
 
 def evaluate(coefficients, degree, xn, yn):
     terms = [xn**p * yn**q for q in range(degree + 1) for p in range(degree - q + 1)]
     return sum(term[:, None, None] * basis for term, basis in zip(terms, coefficients, strict=True))
 
 
-def lanczos_matrix(position, n):
+def interpolation_weight(interpolant, d):
+    """The interpolant at a distance of d samples, not normalised."""
+    name, half = interpolant[:-1], int(interpolant[-1])
+    window = {
+        "lanczos": lambda t: np.sinc(t),
+        "kaiser": lambda t: np.i0(6.5 * np.sqrt(np.maximum(1 - t**2, 0.0))) / np.i0(6.5),
+    }[name]
+    return np.where(np.abs(d) < half, np.sinc(d) * window(d / half), 0.0)
+
+
+def interpolation_matrix(interpolant, position, n, margin=16):
     """Weights [n_position, n] of n pixels at each real position, normalised over the pixels outside too."""
-    pixels = np.arange(-4 * LANCZOS_A, n + 4 * LANCZOS_A)
-    d = position[:, None] - pixels
-    weight = np.where(np.abs(d) < LANCZOS_A, np.sinc(d) * np.sinc(d / LANCZOS_A), 0.0)
+    weight = interpolation_weight(interpolant, position[:, None] - np.arange(-margin, n + margin))
     total = weight.sum(axis=1, keepdims=True)
-    return np.divide(weight, total, out=np.zeros_like(weight), where=total > 0.1)[:, 4 * LANCZOS_A : -4 * LANCZOS_A]
+    return np.divide(weight, total, out=np.zeros_like(weight), where=total > 0.1)[:, margin:-margin]
 
 
-def resample(models, sampling, dx, dy, size):
+def resample(models, sampling, dx, dy, size, interpolant="lanczos4"):
     stamps = np.zeros((len(models), size, size))
     grid = np.arange(size) - size // 2
     _, my, mx = models.shape
     for stamp, model, dx_i, dy_i in zip(stamps, models, dx, dy, strict=True):
-        along_x = lanczos_matrix((grid - dx_i) / sampling + (mx - 1) / 2, mx)
-        along_y = lanczos_matrix((grid - dy_i) / sampling + (my - 1) / 2, my)
+        along_x = interpolation_matrix(interpolant, (grid - dx_i) / sampling + (mx - 1) / 2, mx)
+        along_y = interpolation_matrix(interpolant, (grid - dy_i) / sampling + (my - 1) / 2, my)
         drawn = along_y @ model @ along_x.T
         if drawn.sum() > 0 and np.isfinite(drawn.sum()):
             stamp[...] = drawn / drawn.sum()
