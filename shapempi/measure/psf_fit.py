@@ -272,6 +272,7 @@ def _result(
         n_star=n_star,
         chi2=reduced,
         fwhm=_fwhm(basis[0], form.sampling),
+        interpolant="kaiser6",
     )
     status, reason = form.acceptance.judge(n_star, reduced)
     return PsfFit(

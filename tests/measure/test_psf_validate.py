@@ -23,7 +23,7 @@ def gaussian_model(sigma=2.0, g1=0.05, g2=-0.03):
         .shear(g1=g1, g2=g2)
         .drawImage(nx=51, ny=51, scale=1.0, method="no_pixel", dtype=float)
     )
-    return PsfModel(image.array[None].copy(), 0, (1.0, 1.0), (1.0, 1.0), 1.0, 50, 1.0, sigma * 2.355)
+    return PsfModel(image.array[None].copy(), 0, (1.0, 1.0), (1.0, 1.0), 1.0, 50, 1.0, sigma * 2.355, "kaiser6")
 
 
 def gaussian_stars(offset, sigma=2.0, g1=0.05, g2=-0.03):
