@@ -74,6 +74,7 @@ class Crew:
         self._host = host
         self._reader = PartReader(setup.folder)
         self._writer: PartWriter | None = None
+        self._remark = ""
 
     @cached_property
     def _stages(self) -> dict[str, Stage]:
@@ -88,7 +89,9 @@ class Crew:
 
     def execute(self, unit: Unit, places: Mapping[str, Place]) -> Outcome:
         """Do one unit and commit its product; an exception of the unit becomes its outcome."""
-        return attempt(self._work, unit, places, rank=self._rank, host=self._host)
+        self._remark = ""
+        outcome = attempt(self._work, unit, places, rank=self._rank, host=self._host)
+        return replace(outcome, reason=self._remark) if outcome.state is State.DONE else outcome
 
     def _work(self, unit: Unit, places: Mapping[str, Place], watch: Stopwatch) -> Place:
         """Do one unit; returns where its product is committed."""
@@ -96,6 +99,7 @@ class Crew:
             return places[unit.uid]  # an earlier run did it from the same inputs
         inputs = {uid: Location(*place) for uid, place in places.items()}
         product, n_row = self._stages[unit.kind].process(unit.payload, inputs, watch)
+        self._remark = str(product.attrs.get("psf_reason", ""))
         with watch("commit"):
             if self._writer is None:
                 self._writer = PartWriter(self._setup.folder, self._setup.job, self._rank, digest=self._setup.digest)
@@ -206,6 +210,8 @@ def _lead(comm: Comm, setup: _Setup, plan: SurveyPlan, live: bool) -> int:
             journal.write("unit", outcome.record())
             if outcome.state is State.FAILED:
                 progress.say(f"{outcome.uid} failed: {outcome.error}: {outcome.reason}")
+            elif outcome.state is State.DONE and outcome.reason:
+                progress.say(f"{outcome.uid} has no PSF model: {outcome.reason}")
 
         for text in (*problems, *found.damaged):
             progress.say(f"input: {text}" if text in problems else f"damaged part file: {text}")

@@ -88,7 +88,7 @@ class Outcome:
     error : str
         Class name of the exception; empty unless failed.
     reason : str
-        One line: what went wrong, or which unit blocks this one.
+        One line: what went wrong, or which unit blocks this one; of a done unit, what its result lacks.
     traceback : str
         The exception's traceback.
     seconds : mapping of str to float

@@ -37,6 +37,8 @@ class RunSummary:
         Largest resident memory of a rank [byte].
     failures : list of (uid, error class, reason)
         Units that failed or are blocked.
+    refused : list of (uid, reason)
+        CCDs that were done and have no accepted PSF model.
     """
 
     states: dict[str, Counter[str]] = field(default_factory=dict)
@@ -47,6 +49,7 @@ class RunSummary:
     cpu: float = 0.0
     rss_peak: int = 0
     failures: list[tuple[str, str, str]] = field(default_factory=list)
+    refused: list[tuple[str, str]] = field(default_factory=list)
 
     @classmethod
     def of(cls, outcomes: Iterable[Mapping[str, Any]]) -> Self:
@@ -79,6 +82,8 @@ class RunSummary:
         self.rss_peak = max(self.rss_peak, int(outcome["rss_peak"]))
         if state != "done":
             self.failures.append((str(outcome["uid"]), str(outcome["error"]) or state, str(outcome["reason"])))
+        elif outcome["reason"]:
+            self.refused.append((str(outcome["uid"]), str(outcome["reason"])))
 
     @property
     def n_failed(self) -> int:
@@ -114,11 +119,12 @@ class RunSummary:
         return text + self.failure_lines()
 
     def failure_lines(self) -> list[str]:
-        """Return the failures, those with the same class together."""
+        """Return CCDs without a PSF model, then the failures, those with the same class together."""
         text: list[str] = []
         by_class: dict[str, list[tuple[str, str]]] = {}
         for uid, error, reason in self.failures:
             by_class.setdefault(error, []).append((uid, reason))
+        by_class = {"done, without an accepted PSF model": self.refused} | by_class if self.refused else by_class
         for error, members in by_class.items():
             text += ["", f"{error} ({len(members)})"]
             text += [f"  {uid}: {reason}" for uid, reason in members[:_SHOWN]]

@@ -1,5 +1,7 @@
 """Wrong input: what the user reads, the exit code, and that everything else is measured all the same."""
 
+import re
+
 import fitsio
 import numpy as np
 import pytest
@@ -149,6 +151,48 @@ def test_a_ccd_without_wcs(reference, survey, tmp_path):
     lost = seen_by(reference, FIRST, 22)
     assert_the_rest_is_measured(reference, rows, lost)
     assert (rows["N_EPOCH"][lost] == read_table(reference / "run" / "catalogue.h5")["N_EPOCH"][lost] - 1).all()
+
+
+def test_ccds_without_enough_stars(reference, survey, tmp_path):
+    """One CCD all flagged, one nearly so: they are done, say why they have no PSF, and cost their epochs only."""
+    folder = place(survey, tmp_path)
+    compressed = folder / "survey" / "exposures" / f"{FIRST}p.flag.fits.fz"
+    plain = compressed.with_suffix("")
+    with fitsio.FITS(str(compressed)) as source, fitsio.FITS(str(plain), "rw") as target:
+        for index, hdu in enumerate(source):
+            header = hdu.read_header()
+            name = header.get("EXTNAME")
+            header.clean()
+            flags = hdu.read() if index else None
+            if name in ("ccd21", "ccd22"):
+                flags[:, 0 if name == "ccd22" else 80 :] = 1
+            target.write(flags, header=header, extname=name)
+    compressed.unlink()
+    result = run(folder, 0)
+    assert failed(folder) == {}
+    assert re.search(rf"ccd:{FIRST}-22 has no PSF model: no stars selected: .*flag", result.err, re.IGNORECASE)
+    assert "done, without an accepted PSF model (2)" in result.out
+    rows, epochs = gathered(folder)
+    lost = seen_by(reference, FIRST)
+    assert_the_rest_is_measured(reference, rows, lost)
+    assert_lost_epochs_are_flagged(reference, rows, lost)
+    path = folder / "run" / "catalogue.h5"
+    status = read_table(path, "psf_status")
+    assert dict(zip(status["ccd"].tolist(), status["status"].tolist(), strict=True)) == {
+        21: b"few_stars", 22: b"no_stars", 13: b"accepted", 14: b"accepted"
+    }  # fmt: skip
+    assert b"fewer than psf.acceptance.min_stars = 8" in status["reason"][status["ccd"] == 21][0]
+    assert np.isnan(epochs["psf_T"][epochs["exposure"] == FIRST]).all()
+    # The stars of a refused CCD are kept, and say that they are not to be trusted as a validation.
+    stars, training = read_table(path, "stars"), read_table(path, "training_stars")
+    few = training[training["CCD_NB"] == 21]
+    assert 0 < len(few) + (stars["CCD_NB"] == 21).sum() < 10
+    assert (few["ACCEPTED"] == 0).all() and np.isnan(few["T_psf"]).all() and np.isfinite(few["T_star"]).all()
+    assert (stars["ACCEPTED"][stars["exposure"] == SECOND] == 1).all()
+    # Again: nothing is tried again, for nothing failed.
+    names = committed(folder)
+    run(folder, 0, n_rank=None)
+    assert committed(folder) == names
 
 
 def test_an_exposure_that_history_names_is_not_there(reference, survey, tmp_path):

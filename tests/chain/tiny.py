@@ -88,11 +88,11 @@ def block_size(n_object):
 
 
 def tables(path):
-    """Return dtype and bytes of every column of a catalogue's three tables."""
+    """Return dtype and bytes of every column of a catalogue's tables."""
     with h5py.File(path, "r", locking=False) as file:
         return {
             f"{table}/{name}": (column.dtype, column.shape, column[()].tobytes())
-            for table in ("catalogue", "epochs", "stars")
+            for table in ("catalogue", "epochs", "stars", "training_stars", "psf_status", "star_statistics")
             for name, column in file[table].items()
         }
 
