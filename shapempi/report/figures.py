@@ -89,7 +89,7 @@ def _classes(axes: matplotlib.axes.Axes, catalogue: np.ndarray) -> None:
 
 def _residual(shape: matplotlib.axes.Axes, size: matplotlib.axes.Axes, stars: np.ndarray) -> None:
     """Shape and size of the held-back stars less the model's."""
-    good = stars[(stars["FLAG_PSF_HSM"] == 0) & (stars["FLAG_STAR_HSM"] == 0)]
+    good = stars[(stars["ACCEPTED"] == 1) & (stars["FLAG_PSF_HSM"] == 0) & (stars["FLAG_STAR_HSM"] == 0)]
     for component, colour in ((1, "#7570b3"), (2, "#e7298a")):
         rest = good[f"g{component}_star"] - good[f"g{component}_psf"]
         label = f"g{component}: {_mean_error(rest, '.5f')}"
