@@ -1,25 +1,55 @@
-"""Stars of a CCD: the size-magnitude selection and the split into training and validation stars."""
+"""Stars of a CCD: the selection, from the standard file or the user's, and the split into training and validation."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
+from importlib import resources
+from typing import Literal
 
 import numpy as np
 
+from shapempi.errors import ConfigError
+from shapempi.measure.setools.mode import mode
+from shapempi.measure.setools.outcome import Selection, Statistic
+from shapempi.measure.setools.program import Program, parse
+from shapempi.measure.setools.source import nearest
 from shapempi.params import Params, key
 
-__all__ = ["StarParams", "StarSelection", "mode", "select_stars"]
+__all__ = [
+    "IMAGE_CONSTANTS",
+    "StarParams",
+    "StarSelection",
+    "check_program",
+    "constants_of",
+    "select_stars",
+    "standard_program",
+]
 
-#: `mode` stops when fewer values than this would be left, or at this width of the interval.
-_FEWEST_VALUES = 10
-_NARROWEST = 1e-3
+#: Constants of a selection that an image gives; the others are the numbers of `StarParams`.
+IMAGE_CONSTANTS = ("pixel_scale", "ccd_nx", "ccd_ny", "exposure", "ccd")
+
+_STANDARD_FILE = "star_selection.setools"
+
+#: The mask whose mode is the stars' size, in the standard selection and in most others.
+_PRESELECTION = "preselect"
 
 
 class StarParams(Params):
-    """Selection of stars by size and magnitude, and their split (behaviour specification, sections 6.5 and 6.9)."""
+    """Selection of stars by size and magnitude, and their split (docs/selection.md)."""
 
+    selection: str = key(
+        "", "Selection file (.setools); empty for the standard one, of which the next keys are limits."
+    )
+    mask: str = key("star_selection", "MASK section of the selection file that selects the stars.", min_length=1)
+    split: str = key(
+        "star_split", "RAND_SPLIT section of the selection file whose drawn part is held back; empty for none."
+    )
+    output: tuple[Literal["mask", "rand_split", "stat", "plot", "new_cat"], ...] = key(
+        (), "What of the selection is written for every CCD: any of mask, rand_split, stat, plot, new_cat."
+    )
     preselect_mag_min: float = key(0.0, "Brightest MAG_AUTO of the objects that show the stars' size.", unit="mag")
     preselect_mag_max: float = key(21.0, "Faintest MAG_AUTO of the objects that show the stars' size.", unit="mag")
     preselect_fwhm_min: float = key(0.3, "Smallest FWHM of the objects that show the stars' size.", unit="arcsec", ge=0)
@@ -41,11 +71,16 @@ class StarSelection:
     train, test : ndarray of bool [n]
         The stars that the PSF model is fitted to, and those held back.
     fwhm_mode : float
-        The stars' FWHM [pixel]; NaN when no object shows it.
+        Mode of the FWHM [pixel] of the objects of the mask `preselect`, or of the stars if there is no such mask; NaN
+        for no objects.
     reason : str
         Why there are no stars; empty if there are.
     statistics : mapping of str to float
-        Numbers for reports (behaviour specification, section 6.6); what needs stars is NaN without them.
+        Numbers for reports; what needs stars is NaN without them.
+    rows : tuple of Statistic
+        The numbers of the selection's STAT sections: section, label, value (behaviour specification, section 6.6).
+    outcome : Selection
+        All masks and splits, and what plots and new catalogues need.
     """
 
     selected: np.ndarray
@@ -54,39 +89,56 @@ class StarSelection:
     fwhm_mode: float
     reason: str
     statistics: Mapping[str, float] = field(default_factory=dict)
+    rows: tuple[Statistic, ...] = ()
+    outcome: Selection | None = field(default=None, repr=False)
 
 
-def mode(values: np.ndarray) -> float:
-    """Estimate the mode by zooming into the fullest bin of a histogram (behaviour specification, section 6.4).
+@cache
+def standard_program() -> Program:
+    """Return the standard selection (behaviour specification, section 6.9)."""
+    text = resources.files("shapempi.measure.setools").joinpath(_STANDARD_FILE).read_text(encoding="utf-8")
+    return parse(text, _STANDARD_FILE)
 
-    The histogram of N values has N // 5 bins over their range (N // 10 above 100 values).  The values in its first
-    fullest bin, edges included, are the values of the next round, until no bin stands out, fewer than 10 values
-    would be left, or the range is below 0.001.  The median of what is left is the mode.  Fewer than 20 values
-    are not zoomed into: their median is returned.
+
+def constants_of(params: StarParams, image: Mapping[str, float]) -> dict[str, float]:
+    """Return all constants of a selection: the numbers of the parameters and those of an image.
 
     Parameters
     ----------
-    values : ndarray of float [n]
-        The sample; values that are not finite are left out.
-
-    Returns
-    -------
-    float
-        The mode; -1 for an empty sample.
+    params : StarParams
+        The parameters.
+    image : mapping of str to float
+        Values of some of `IMAGE_CONSTANTS`, or of more; those that are not known are NaN.
     """
-    data = np.asarray(values, dtype=float)
-    data = data[np.isfinite(data)]
-    if len(data) == 0:
-        return -1.0
-    while len(data) >= 2 * _FEWEST_VALUES and np.ptp(data) > _NARROWEST:
-        n_bin = len(data) // 5 if len(data) <= 100 else len(data) // 10
-        counts, edges = np.histogram(data, n_bin)
-        fullest = int(np.argmax(counts))
-        inside = data[(data >= edges[fullest]) & (data <= edges[fullest + 1])]
-        if counts[fullest] == 1 or len(inside) < _FEWEST_VALUES or len(inside) == len(data):
-            break
-        data = inside
-    return float(np.median(data))
+    numbers = {name: value for name, value in params.model_dump().items() if isinstance(value, (int, float))}
+    return {**numbers, **dict.fromkeys(IMAGE_CONSTANTS, math.nan), **image}
+
+
+def check_program(program: Program, params: StarParams, dtype: np.dtype) -> None:
+    """Check before anything is computed that a selection can be used.
+
+    Parameters
+    ----------
+    program : Program
+        The selection.
+    params : StarParams
+        Which of its sections select and split the stars, and the constants.
+    dtype : numpy.dtype
+        Type of the rows of the tables that it will be applied to.
+
+    Raises
+    ------
+    ConfigError
+        If a section, column or constant is missing, or an expression does not fit its place.
+    """
+    masks, splits = [mask.name for mask in program.masks], [split.name for split in program.splits]
+    if params.mask not in masks:
+        raise ConfigError(f"{program.name}: there is no section [MASK:{params.mask}]; {nearest(params.mask, masks)}")
+    if params.split and params.split not in splits:
+        raise ConfigError(
+            f"{program.name}: there is no section [RAND_SPLIT:{params.split}]; {nearest(params.split, splits)}"
+        )
+    program.select(np.zeros(0, dtype=dtype), constants_of(params, {}), np.random.default_rng(0))
 
 
 def select_stars(
@@ -95,109 +147,92 @@ def select_stars(
     params: StarParams,
     rng: np.random.Generator,
     *,
+    program: Program | None = None,
     shape: tuple[int, int] | None = None,
+    constants: Mapping[str, float] | None = None,
 ) -> StarSelection:
     """Select the stars of a CCD and split them.
 
-    Unflagged objects of moderate magnitude and size show the stars' FWHM, as the mode of their sizes; the stars are
-    the unflagged objects around it (behaviour specification, section 6.9).  ceil(N validation_ratio) of the N stars
-    are held back.
+    In the standard selection, unflagged objects of moderate magnitude and size show the stars' FWHM, as the mode of
+    their sizes; the stars are the unflagged objects around it (behaviour specification, section 6.9), and
+    ceil(N validation_ratio) of the N stars are held back.
 
     Parameters
     ----------
     table : structured ndarray [n]
-        Detections with MAG_AUTO [mag], FWHM_IMAGE [pixel], FLAGS, IMAFLAGS_ISO, XWIN_IMAGE and YWIN_IMAGE.
+        Detections with the columns that the selection uses; in the standard one MAG_AUTO [mag], FWHM_IMAGE [pixel],
+        FLAGS, IMAFLAGS_ISO, XWIN_IMAGE and YWIN_IMAGE.
     pixel_scale_arcsec : float
         Size of a pixel [arcsec].
     params : StarParams
-        The limits.
+        Names of the sections that select and split, and the limits.
     rng : numpy.random.Generator
         Draws the validation stars: which, depends on the stars' positions and not on the order of the rows.
+    program : Program, optional
+        The selection; the standard one by default.
     shape : tuple of int, optional
-        (ny, nx) of the CCD, for the stars' density in the statistics.
+        (ny, nx) of the CCD, for the stars' density.
+    constants : mapping of str to float, optional
+        More constants, such as exposure and ccd.
 
     Returns
     -------
     StarSelection
         Empty, with a reason, when there are no stars.
+
+    Raises
+    ------
+    ConfigError
+        If the selection uses a column or a constant that is not there; see also `check_program`.
+    ValueError
+        If `params` names a selection file and `program` is left out.
     """
-    mag = np.asarray(table["MAG_AUTO"], dtype=float)
+    if program is None:
+        if params.selection:
+            raise ValueError(f"the program of the selection file {params.selection} is needed")
+        program = standard_program()
+    image = {"pixel_scale": pixel_scale_arcsec}
+    if shape is not None:
+        image |= {"ccd_ny": float(shape[0]), "ccd_nx": float(shape[1])}
+    outcome = program.select(table, constants_of(params, {**image, **(constants or {})}), rng)
+    selected = outcome.masks[params.mask].selected
+    test = outcome.splits[params.split].drawn & selected if params.split else np.zeros(len(table), dtype=bool)
     fwhm = np.asarray(table["FWHM_IMAGE"], dtype=float)
-    clean = (table["FLAGS"] == 0) & (table["IMAFLAGS_ISO"] == 0)
-    size = fwhm * pixel_scale_arcsec
-    preselected = (
-        clean
-        & (mag > params.preselect_mag_min)
-        & (mag < params.preselect_mag_max)
-        & (size > params.preselect_fwhm_min)
-        & (size < params.preselect_fwhm_max)
-    )
-    fwhm_mode = mode(fwhm[preselected]) if preselected.any() else math.nan
-    in_range = clean & (mag > params.mag_min) & (mag < params.mag_max)
-    selected = in_range & (np.abs(fwhm - fwhm_mode) <= params.fwhm_tolerance)
-    test = _draw_test_stars(table, selected, params.validation_ratio, rng)
+    showing = outcome.masks[_PRESELECTION].selected if _PRESELECTION in outcome.masks else selected
+    fwhm_mode = mode(fwhm[showing]) if np.isfinite(fwhm[showing]).any() else math.nan
     return StarSelection(
         selected=selected,
         train=selected & ~test,
         test=test,
         fwhm_mode=fwhm_mode,
-        reason=_reason(len(table), int(clean.sum()), int(preselected.sum()), int(selected.sum()), fwhm_mode, params),
-        statistics=_statistics(fwhm, clean, selected, fwhm_mode, pixel_scale_arcsec, params, shape),
-    )
-
-
-def _draw_test_stars(table: np.ndarray, selected: np.ndarray, ratio: float, rng: np.random.Generator) -> np.ndarray:
-    """Draw ceil(N ratio) of the N selected rows, whatever their order in the table."""
-    rows = np.flatnonzero(selected)
-    rows = rows[np.lexsort((table["YWIN_IMAGE"][rows], table["XWIN_IMAGE"][rows]))]
-    # 0.07 * 100 is 7.000000000000001: rounding errors of the product must not add a star.
-    n_test = math.ceil(round(len(rows) * ratio, 9))
-    test = np.zeros(len(table), dtype=bool)
-    test[rows[rng.permutation(len(rows))[:n_test]]] = True
-    return test
-
-
-def _reason(n_object: int, n_clean: int, n_preselected: int, n_star: int, fwhm_mode: float, params: StarParams) -> str:
-    """Say why there are no stars, or nothing if there are."""
-    if n_star:
-        return ""
-    if n_object == 0:
-        return "no object was detected"
-    if n_clean == 0:
-        return f"all {n_object} objects are flagged (FLAGS or IMAFLAGS_ISO)"
-    if n_preselected == 0:
-        return (
-            f"none of {n_clean} unflagged objects has {params.preselect_mag_min:g} < MAG_AUTO < "
-            f"{params.preselect_mag_max:g} and {params.preselect_fwhm_min:g} < FWHM < "
-            f"{params.preselect_fwhm_max:g} arcsec"
-        )
-    return (
-        f"none of {n_clean} unflagged objects has {params.mag_min:g} < MAG_AUTO < {params.mag_max:g} and a FWHM "
-        f"within {params.fwhm_tolerance:g} pixel of the mode, {fwhm_mode:.2f} pixel"
+        reason=outcome.reason(params.mask),
+        statistics=_statistics(table, fwhm[selected], fwhm_mode, pixel_scale_arcsec, shape),
+        rows=outcome.statistics,
+        outcome=outcome,
     )
 
 
 def _statistics(
-    fwhm: np.ndarray,
-    clean: np.ndarray,
-    selected: np.ndarray,
+    table: np.ndarray,
+    star_fwhm: np.ndarray,
     fwhm_mode: float,
     pixel_scale_arcsec: float,
-    params: StarParams,
     shape: tuple[int, int] | None,
 ) -> dict[str, float]:
-    """Return the statistics block of the selection."""
-    n_star = int(selected.sum())
-    sizes = fwhm[selected] * pixel_scale_arcsec
+    """Return the numbers that every selection has, whatever its STAT sections are."""
+    n_star = len(star_fwhm)
+    sizes = star_fwhm[np.isfinite(star_fwhm)] * pixel_scale_arcsec
+    clean = np.ones(len(table), dtype=bool)
+    for name in ("FLAGS", "IMAFLAGS_ISO"):
+        if name in (table.dtype.names or ()):
+            clean &= table[name] == 0
     statistics = {
-        "n_object": float(len(fwhm)),
+        "n_object": float(len(table)),
         "n_unflagged": float(clean.sum()),
         "n_star": float(n_star),
-        "fwhm_mean_arcsec": float(sizes.mean()) if n_star else math.nan,
-        "fwhm_std_arcsec": float(sizes.std()) if n_star else math.nan,
+        "fwhm_mean_arcsec": float(sizes.mean()) if len(sizes) else math.nan,
+        "fwhm_std_arcsec": float(sizes.std()) if len(sizes) else math.nan,
         "fwhm_mode_pix": fwhm_mode,
-        "fwhm_min_cut_pix": fwhm_mode - params.fwhm_tolerance,
-        "fwhm_max_cut_pix": fwhm_mode + params.fwhm_tolerance,
     }
     if shape is not None:
         area = shape[0] * shape[1] * (pixel_scale_arcsec / 3600.0) ** 2

@@ -2,9 +2,13 @@ import math
 
 import numpy as np
 import pytest
-from numpy.testing import assert_allclose
+from numpy.testing import assert_allclose, assert_array_equal
 
-from shapempi.measure.stars import StarParams, mode, select_stars
+from shapempi.errors import ConfigError
+from shapempi.measure.detection_table import DETECTION_DTYPE
+from shapempi.measure.setools.mode import mode
+from shapempi.measure.setools.program import parse
+from shapempi.measure.stars import StarParams, check_program, constants_of, select_stars, standard_program
 
 COLUMNS = ("MAG_AUTO", "FWHM_IMAGE", "XWIN_IMAGE", "YWIN_IMAGE")
 SCALE = 0.187
@@ -26,39 +30,6 @@ def make_table(seed=1, n_star=160, n_galaxy=1000, fwhm=3.9):
 
 def select(table, seed=5, **params):
     return select_stars(table, SCALE, StarParams(**params), np.random.default_rng(seed), shape=(4612, 2048))
-
-
-def test_mode_of_a_core_on_a_background():
-    errors = []
-    for seed in range(60):
-        rng = np.random.default_rng(seed)
-        errors.append(mode(np.r_[rng.normal(3.9, 0.08, 150), rng.uniform(1.6, 8.0, 150)]) - 3.9)
-    assert abs(np.mean(errors)) < 0.02
-    assert np.std(errors) < 0.05
-    assert np.abs(errors).max() < 0.15
-
-
-@pytest.mark.parametrize(
-    ("values", "expected"),
-    [
-        ([], -1.0),
-        ([np.nan, np.inf], -1.0),
-        ([2.5], 2.5),
-        ([1.0, 2.0, 9.0], 2.0),
-        ([3.25] * 200, 3.25),
-        (np.full(300, 3.7, np.float32), float(np.float32(3.7))),
-        ([1.0] * 50 + [5.0] * 100, 5.0),
-    ],
-)
-def test_mode_of_small_and_degenerate_samples(values, expected):
-    assert mode(np.asarray(values)) == expected
-
-
-def test_mode_never_fails_on_values_that_differ_by_rounding():
-    base = np.float32(3.7)
-    values = np.where(np.arange(400) % 2, base, np.nextafter(base, np.float32(4)))
-    assert mode(values) == pytest.approx(3.7, abs=1e-6)
-    assert mode(np.arange(500.0)) == pytest.approx(250, abs=250)
 
 
 def test_stars_are_found():
@@ -103,31 +74,155 @@ def test_statistics():
     numbers = selection.statistics
     chosen = table["FWHM_IMAGE"][selection.selected] * SCALE
     assert numbers["n_object"] == len(table)
+    assert numbers["n_unflagged"] == ((table["FLAGS"] == 0) & (table["IMAFLAGS_ISO"] == 0)).sum()
     assert numbers["n_star"] == selection.selected.sum()
     assert_allclose([numbers["fwhm_mean_arcsec"], numbers["fwhm_std_arcsec"]], [chosen.mean(), chosen.std()])
-    assert_allclose(numbers["fwhm_max_cut_pix"] - numbers["fwhm_min_cut_pix"], 0.4)
     area = 4612 * 2048 * (SCALE / 3600) ** 2
     assert_allclose(numbers["star_density_per_deg2"], selection.selected.sum() / area)
 
 
+def test_the_standard_file_states_the_same_numbers():
+    table, _ = make_table()
+    selection = select(table)
+    numbers, rows = selection.statistics, {row.label: row.value for row in selection.rows}
+    assert {row.section for row in selection.rows} == {"star_stat"}
+    mode = numbers["fwhm_mode_pix"]
+    assert_allclose(
+        list(rows.values()),
+        [
+            *[numbers[name] for name in ("n_object", "n_unflagged", "n_star", "star_density_per_deg2")],
+            *[numbers[name] for name in ("fwhm_mean_arcsec", "fwhm_std_arcsec")],
+            *[(mode + cut) * SCALE for cut in (0, -0.2, 0.2)],  # the limits that were used
+        ],
+    )
+
+
+def by_hand(table, params):
+    """The standard selection, written out."""
+    clean = (table["FLAGS"] == 0) & (table["IMAFLAGS_ISO"] == 0)
+    mag, fwhm = table["MAG_AUTO"].astype(float), table["FWHM_IMAGE"].astype(float)
+    size = fwhm * SCALE
+    showing = clean & (mag > params.preselect_mag_min) & (mag < params.preselect_mag_max)
+    showing &= (size > params.preselect_fwhm_min) & (size < params.preselect_fwhm_max)
+    centre = mode(fwhm[showing]) if showing.any() else np.nan
+    near = np.abs(fwhm - centre) <= params.fwhm_tolerance
+    return clean & (mag > params.mag_min) & (mag < params.mag_max) & near, centre
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_the_standard_file_is_the_standard_selection(seed):
+    table, _ = make_table(seed, n_star=25 * seed)
+    if seed % 2:
+        table = table.astype([(name, "f4" if name in COLUMNS else table.dtype[name]) for name in table.dtype.names])
+        table["FWHM_IMAGE"][::7] = np.nan
+        table["MAG_AUTO"][::9] = 99
+    params = StarParams(mag_max=21.5, fwhm_tolerance=0.05 + 0.05 * seed, preselect_mag_max=20 + 0.2 * seed)
+    expected, centre = by_hand(table, params)
+    selection = select_stars(table, SCALE, params, np.random.default_rng(0))
+    assert (selection.selected == expected).all()
+    assert_array_equal(selection.fwhm_mode, centre)
+
+
+def change(table, **columns):
+    table = table.copy()
+    for name, value in columns.items():
+        table[name] = value
+    return table
+
+
 def test_no_stars_is_an_answer_with_a_reason():
     table, _ = make_table()
-    flagged = table.copy()
-    flagged["FLAGS"] = 1
-    huge = table.copy()
-    huge["FWHM_IMAGE"] = 30.0
-    faint = table.copy()
-    faint["MAG_AUTO"] = 17.0
-    unknown = table.copy()
-    unknown["MAG_AUTO"] = np.nan
-    for bad, word in [
-        (table[:0], "no object"),
-        (flagged, "flagged"),
-        (huge, "arcsec"),
-        (faint, "18 < MAG_AUTO < 22"),
-        (unknown, "MAG_AUTO"),
+    for bad, words in [
+        (table[:0], ["there are no objects"]),
+        (
+            change(table, FLAGS=1),
+            ["0 of 1160 objects pass star_selection: {unflagged} keeps 0", "unflagged: FLAGS == 0 keeps 0"],
+        ),
+        (change(table, FWHM_IMAGE=30.0), ["; preselect: {unflagged}", "FWHM_IMAGE * 0.187 < 1.5 keeps 0"]),
+        (change(table, MAG_AUTO=17.0), ["{unflagged} keeps 1033, MAG_AUTO > 18 keeps 0"]),
+        (change(table, MAG_AUTO=np.nan), ["MAG_AUTO > 0 keeps 0"]),
+        (change(table, FWHM_IMAGE=np.nan), ["FWHM_IMAGE * 0.187 > 0.3 keeps 0"]),
     ]:
         selection = select(bad)
         assert not (selection.selected.any() or selection.train.any() or selection.test.any())
-        assert word in selection.reason
+        assert all(word in selection.reason for word in words), selection.reason
+        assert len(selection.reason) < 200
         assert selection.selected.shape == bad.shape
+        assert np.isnan(selection.statistics["fwhm_mean_arcsec"])
+        rows = {row.label: row.value for row in selection.rows}
+        assert rows["Stars"] == rows["Stars per deg^2"] == 0
+        assert np.isnan(rows["Mean FWHM of the stars (arcsec)"])
+        assert_array_equal(rows["Mode of the FWHM (arcsec)"], selection.fwhm_mode * SCALE)
+
+
+@pytest.mark.parametrize("n", [0, 1, 5, 19])
+def test_few_stars(n):
+    table, star = make_table()
+    shown = star & (np.abs(table["FWHM_IMAGE"] - 3.9) < 0.1) & (table["MAG_AUTO"] < 21)
+    few = table[np.flatnonzero(shown)[:n]]
+    selection = select(few)
+    assert selection.selected.sum() == n
+    assert selection.test.sum() == math.ceil(0.2 * n)
+    assert (selection.train ^ selection.test == selection.selected).all()
+    assert bool(selection.reason) == (n == 0)
+
+
+def test_constant_columns():
+    table, _ = make_table()
+    same = select(change(table, FWHM_IMAGE=3.9))
+    assert same.fwhm_mode == 3.9
+    assert same.selected.sum() > 100
+    one_place = select(change(table, XWIN_IMAGE=5.0, YWIN_IMAGE=7.0))
+    assert one_place.test.sum() == math.ceil(0.2 * one_place.selected.sum())
+
+
+def test_a_selection_of_the_user():
+    table, _ = make_table()
+    text = """
+    [MASK:all]
+    [MASK:bright]
+    MAG_AUTO < limit and exposure == 7 and ccd_nx == 2048
+    [RAND_SPLIT:half]
+    RATIO = 50
+    MASK = bright
+    [STAT:numbers]
+    "brightest" = min(MAG_AUTO)
+    """
+    program = parse(text, "mine.setools")
+    params = StarParams(selection="mine.setools", mask="bright", split="half")
+    rng = np.random.default_rng(1)
+    constants = {"limit": 20.0, "exposure": 7.0}
+    selection = select_stars(table, SCALE, params, rng, program=program, shape=(4612, 2048), constants=constants)
+    assert (selection.selected == (table["MAG_AUTO"] < 20)).all()
+    assert selection.test.sum() == math.ceil(0.5 * selection.selected.sum())
+    assert selection.fwhm_mode == mode(table["FWHM_IMAGE"][selection.selected])  # there is no mask preselect
+    assert [(row.section, row.label, row.value) for row in selection.rows] == [
+        ("numbers", "brightest", table["MAG_AUTO"].min())
+    ]
+    none = StarParams(mask="bright", split="")
+    assert not select_stars(table, SCALE, none, rng, program=program, constants=constants).test.any()
+    with pytest.raises(ValueError, match="setools is needed"):
+        select_stars(table, SCALE, params, rng)
+
+
+def test_a_selection_is_checked_before_anything_is_computed():
+    program = standard_program()
+    check_program(program, StarParams(), DETECTION_DTYPE)
+    for params, dtype, message in [
+        (
+            StarParams(mask="star_select"),
+            DETECTION_DTYPE,
+            r"no section \[MASK:star_select\]; did you mean star_selection",
+        ),
+        (StarParams(split="halves"), DETECTION_DTYPE, r"no section \[RAND_SPLIT:halves\]; there is only star_split"),
+        (StarParams(), np.dtype([("FLAGS", "i2")]), r"star_selection.setools:8: IMAFLAGS_ISO == 0: there is no column"),
+    ]:
+        with pytest.raises(ConfigError, match=message):
+            check_program(program, params, dtype)
+
+
+def test_the_constants_are_the_parameters_and_those_of_the_image():
+    constants = constants_of(StarParams(mag_max=21.25), {"pixel_scale": 0.2, "seeing": 0.7})
+    assert (constants["mag_max"], constants["pixel_scale"], constants["seeing"]) == (21.25, 0.2, 0.7)
+    assert np.isnan(constants["exposure"])
+    assert "mask" not in constants
