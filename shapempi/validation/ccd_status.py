@@ -87,7 +87,7 @@ def summarise_status(table: np.ndarray, *, n_bin: int = 50) -> StatusSummary:
     table : structured ndarray [n]
         One row per CCD: exposure, ccd, status, and what there is of reason and `STATUS_VALUES`.
     n_bin : int, optional
-        Bins of the histograms.
+        Most bins of a histogram.
     """
     status = np.array([_text(value) for value in table["status"]], dtype=str)
     words, first, number = np.unique(status, return_index=True, return_counts=True)
@@ -108,15 +108,23 @@ def summarise_status(table: np.ndarray, *, n_bin: int = 50) -> StatusSummary:
 
 
 def histogram(values: np.ndarray, n_bin: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return edges and counts of equal bins from the least to the largest finite value; empty without one."""
+    """Return edges and counts of equal bins from the least to the largest finite value; empty without one.
+
+    Bins of integers are whole numbers wide, at most n_bin of them.
+    """
+    whole = np.asarray(values).dtype.kind in "iu"
     values = np.asarray(values, dtype=float)
     values = values[np.isfinite(values)]
     if not len(values):
         return np.zeros(0), np.zeros(0, dtype=np.int64)
     low, high = float(values.min()), float(values.max())
     if high <= low:  # one bin around a single value
-        half = 0.5 * max(abs(low), 1.0)
+        half = 0.5 if whole or low == 0 else 0.05 * abs(low)
         return np.array([low - half, low + half]), np.array([len(values)])
+    if whole:
+        width = int(np.ceil((high - low + 1) / n_bin))
+        n_bin = int(np.ceil((high - low + 1) / width))
+        low, high = low - 0.5, low - 0.5 + n_bin * width
     count, edges = np.histogram(values, bins=n_bin, range=(low, high))
     return edges, count
 

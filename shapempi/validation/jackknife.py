@@ -20,7 +20,7 @@ class Groups:
     n : int
         Number of groups.
     unit : str
-        What a group is: "exposures", "CCDs" or "stars".
+        What a group is: "exposures", "CCDs" (each of each exposure for itself) or "stars".
     """
 
     index: np.ndarray
@@ -28,18 +28,26 @@ class Groups:
     unit: str
 
 
+#: Fewest exposures for a jackknife over them: an error from n groups is itself uncertain by 1/sqrt(2 (n - 1)).
+MIN_EXPOSURES = 10
+
+
 def exposure_groups(rows: np.ndarray) -> Groups:
-    """Group stars by exposure if there are several, by CCD if those are several, and else each for itself.
+    """Group stars by exposure; if there are fewer than ten by exposure and CCD; those of one CCD each for itself.
+
+    What the atmosphere does is common to the CCDs of an exposure.  But each CCD of an exposure has its own model,
+    so that CCDs are a fair second choice where exposures are too few to tell how much they differ.
 
     Parameters
     ----------
     rows : structured ndarray [n]
         With `exposure` and `ccd`.
     """
-    for name, unit in (("exposure", "exposures"), ("ccd", "CCDs")):
-        values, index = np.unique(rows[name], return_inverse=True)
-        if len(values) > 1:
-            return Groups(index, len(values), unit)
+    code = rows["exposure"].astype(np.int64) << 16 | rows["ccd"]
+    for values, unit, least in ((rows["exposure"], "exposures", MIN_EXPOSURES), (code, "CCDs", 2)):
+        found, index = np.unique(values, return_inverse=True)
+        if len(found) >= least:
+            return Groups(index, len(found), unit)
     return Groups(np.arange(len(rows)), len(rows), "stars")
 
 

@@ -37,7 +37,7 @@ def statistics_of(rows: np.ndarray) -> np.void:
     Returns
     -------
     record of STATISTICS_DTYPE
-        Errors are a jackknife over exposures; over CCDs if there is one exposure, over stars if there is one CCD.
+        Errors are a jackknife over exposures, or over what `exposure_groups` finds instead.
         Without stars everything but n is NaN.
     """
     if len(rows):

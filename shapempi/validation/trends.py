@@ -49,8 +49,8 @@ class Trend:
     table : ndarray of TREND_DTYPE [n_bin]
         The bins.
     slope, slope_error : mapping of str to float
-        Of a line through the means of the bins, weighted by their errors: change of each residual per unit of the
-        abscissa, or per decade; NaN with fewer than two bins.
+        Of a line through the means of the bins, weighted by the number of stars over their variance: change of each
+        residual per unit of the abscissa, or per decade; NaN with fewer than two bins.
     pivot : float
         Abscissa (its logarithm for decades) at which `level` holds.
     level : mapping of str to float
@@ -108,14 +108,18 @@ def trend(rows: np.ndarray, abscissa: str, params: TrendParams) -> Trend:
     slope, slope_error, level = {}, {}, {}
     pivot = float((total * centre).sum() / total.sum())
     for name in TREND_QUANTITIES:
-        sums = np.bincount(place, rows[name].astype(float), n_block * n_bin).reshape(n_block, n_bin)
+        values = rows[name].astype(float)
+        sums = np.bincount(place, values, n_block * n_bin).reshape(n_block, n_bin)
         mean = sums.sum(axis=0) / np.maximum(total, 1)
+        variance = np.bincount(bins, (values - mean[bins]) ** 2, n_bin) / np.maximum(total, 1)
+        # Where stars do not scatter at all, bins count by their stars.
+        weight = total / variance if (variance > 0).all() else total.astype(float)
         rest = total - count
         left_out = np.where(rest > 0, (sums.sum(axis=0) - sums) / np.maximum(rest, 1), np.nan)
         error = delete_one_error(left_out)
         table[name], table[f"{name}_err"] = mean, error
-        line = _line(centre - pivot, mean, error, total)
-        lines = np.array([_line(centre - pivot, each, error, total) for each in left_out])
+        line = _line(centre - pivot, mean, weight)
+        lines = np.array([_line(centre - pivot, each, weight) for each in left_out])
         level[name], slope[name] = line
         slope_error[name] = float(delete_one_error(lines[:, 1]))
     return Trend(abscissa, table, slope, slope_error, pivot, level)
@@ -130,15 +134,12 @@ def _edges(x: np.ndarray, params: TrendParams) -> np.ndarray:
     return edges if len(edges) > 1 else np.zeros(0)
 
 
-def _line(x: np.ndarray, y: np.ndarray, error: np.ndarray, n: np.ndarray) -> tuple[float, float]:
+def _line(x: np.ndarray, y: np.ndarray, weight: np.ndarray) -> tuple[float, float]:
     """Fit a line to means; returns its value at 0 and its slope, NaN where there are not two points."""
-    use = np.isfinite(y) & (n > 0)
-    # Where errors are unknown (one group), or zero, numbers of stars are the weights.
-    known = bool(np.isfinite(error[use]).all() and (error[use] > 0).all())
-    weight = (1 / np.where(error > 0, error, 1.0) ** 2 if known else n.astype(float))[use]
+    use = np.isfinite(y) & (weight > 0)
     if use.sum() < 2:
         return float("nan"), float("nan")
-    x, y = x[use], y[use]
+    x, y, weight = x[use], y[use], weight[use]
     mean_x, mean_y = np.average(x, weights=weight), np.average(y, weights=weight)
     spread = float((weight * (x - mean_x) ** 2).sum())
     slope = float((weight * (x - mean_x) * (y - mean_y)).sum()) / spread if spread > 0 else float("nan")

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from validation.star_table import make_stars, set_shapes
 
+from shapempi.validation.jackknife import exposure_groups
 from shapempi.validation.residuals import residuals
 from shapempi.validation.summary import QUANTITIES, STATISTICS_DTYPE, statistics_by, statistics_of
 
@@ -29,13 +30,25 @@ def test_mean_and_scatter_are_numpys():
 
 
 def test_the_error_of_a_survey_knows_that_exposures_differ():
-    rows = rows_with()
-    means = np.array(
-        [rows["dT"][rows["exposure"] == exposure].mean(dtype=float) for exposure in np.unique(rows["exposure"])]
+    rng = np.random.default_rng(3)
+    stars, _ = make_stars(rng, 12, range(4), 20)
+    n = len(stars)
+    set_shapes(
+        stars, 0.02, 0.01, 0.2, *(2e-3 * rng.normal(size=(3, n)) + np.repeat(2e-3 * rng.normal(size=12), n // 12))
     )
-    expected = means.std(ddof=1) / np.sqrt(3)  # what the jackknife is for groups of equal size
+    rows = residuals(stars)[0]
+    means = np.array([rows["dT"][rows["exposure"] == each].mean(dtype=float) for each in np.unique(rows["exposure"])])
+    expected = means.std(ddof=1) / np.sqrt(12)  # what the jackknife is for groups of equal size
     assert statistics_of(rows)["dT_mean_err"] == pytest.approx(expected, rel=1e-6)
-    assert expected > 5 * rows["dT"].std() / np.sqrt(len(rows))
+    assert expected > 3 * rows["dT"].std() / np.sqrt(len(rows)) and exposure_groups(rows).unit == "exposures"
+
+
+def test_few_exposures_are_judged_by_their_ccds():
+    rows = rows_with()
+    code = rows["exposure"].astype(np.int64) * 100 + rows["ccd"]
+    means = np.array([rows["dT"][code == each].mean(dtype=float) for each in np.unique(code)])
+    assert statistics_of(rows)["dT_mean_err"] == pytest.approx(means.std(ddof=1) / np.sqrt(18), rel=1e-6)
+    assert exposure_groups(rows).unit == "CCDs"
 
 
 def test_one_exposure_is_judged_by_its_ccds_and_one_ccd_by_its_stars():

@@ -1,0 +1,63 @@
+"""What the figures of a PSF validation have in common: canvas, colours, limits, files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from shapempi.io.atomic import replacing
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["COLOURS", "DIVERGING", "EMPTY", "MARKERS", "SEQUENTIAL", "limits", "new_figure", "save", "symmetric_limit"]
+
+#: Colour maps that the colour-blind can read: values, and values with a sign.
+SEQUENTIAL, DIVERGING = "cividis", "RdBu_r"
+
+#: Okabe & Ito's colours, which the colour-blind can tell apart; markers tell them apart in print.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+MARKERS = ("o", "s", "^", "D", "v", "P")
+
+#: Colour of bins without stars: neither a value nor the white of no residual.
+EMPTY = "0.72"
+
+_DPI = 150
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """Return an empty figure of this size [inch] that belongs to no window system."""
+    # matplotlib is imported where it draws: ranks of a run load this module with the command line.
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def save(figure: Figure, path: Path, **options: Any) -> None:
+    """Write a figure as PNG in one step; one that is there is replaced."""
+    with replacing(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=_DPI, **options)
+
+
+def limits(values: np.ndarray) -> tuple[float, float]:
+    """Return limits that hold all but the outermost per cent of the finite values on either side."""
+    values = values[np.isfinite(values)]
+    if not len(values):
+        return 0.0, 1.0
+    low, high = (float(value) for value in np.percentile(values, (1, 99)))
+    if high <= low:
+        half = 0.01 * max(abs(low), 1e-6)
+        return low - half, high + half
+    return low, high
+
+
+def symmetric_limit(values: np.ndarray) -> float:
+    """Return the absolute value below which 98 % of the finite values are; never zero."""
+    values = np.abs(values[np.isfinite(values)])
+    limit = float(np.percentile(values, 98)) if len(values) else 0.0
+    return limit if limit > 0 else 1e-6

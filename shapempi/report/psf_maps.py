@@ -1,0 +1,200 @@
+"""Figures of mean shapes and sizes over the focal plane and over the CCD."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from shapempi.report.psf_canvas import DIVERGING, EMPTY, SEQUENTIAL, limits, new_figure, save, symmetric_limit
+from shapempi.validation.focal_plane import CameraLayout
+from shapempi.validation.maps import MeanMap
+
+if TYPE_CHECKING:
+    import matplotlib.axes
+    from matplotlib.figure import Figure
+
+__all__ = ["draw_ccd_stack", "draw_focal_plane"]
+
+#: Quantity of a map: its symbol, what colour bars say, and the factor of the residual.
+_NAMES = {
+    "e1": (r"$e_1$", "", r"residual $e_1$ [$10^{-3}$]"),
+    "e2": (r"$e_2$", "", r"residual $e_2$ [$10^{-3}$]"),
+    "T": (r"$T$", " [arcsec$^2$]", r"$(T_\ast - T_{\rm model})/T_\ast$ [$10^{-3}$]"),
+}
+
+
+def draw_focal_plane(found: MeanMap, layout: CameraLayout, quantity: str, path: Path, *, title: str) -> None:
+    """Draw stars, model, residuals and number of stars over the focal plane, one panel per CCD.
+
+    Parameters
+    ----------
+    found : MeanMap
+        The means (`focal_map`).
+    layout : CameraLayout
+        The mosaic.
+    quantity : str
+        "e1", "e2" or "T".
+    path : Path
+        PNG file.
+    title : str
+        Heading.
+    """
+    symbol, unit, residual_label = _NAMES[quantity]
+    star, model = found.mean[f"{quantity}_star"], found.mean[f"{quantity}_model"]
+    residual = 1e3 * found.mean[f"{quantity}_residual"]
+    if quantity == "T":
+        value_range, value_map = limits(np.concatenate([star.ravel(), model.ravel()])), SEQUENTIAL
+    else:
+        bound = symmetric_limit(np.concatenate([star.ravel(), model.ravel()]))
+        value_range, value_map = (-bound, bound), DIVERGING
+    bound = symmetric_limit(residual)
+    figure = new_figure(14.0, 14.0 * _aspect(layout) * 0.84 + 1.2)
+    figure.suptitle(f"{title}: mean {symbol} over the focal plane")
+    axes = figure.subplots(2, 2)
+    labels = f"{symbol}{unit}"
+    _mosaic(axes[0, 0], star, layout, value_range, value_map, f"stars, {labels}", numbers=True)
+    _mosaic(axes[0, 1], model, layout, value_range, value_map, f"model, {labels}")
+    _mosaic(axes[1, 0], residual, layout, (-bound, bound), DIVERGING, residual_label)
+    _write_rms(axes[1, 0], 1e3 * found.rms[f"{quantity}_residual"], layout)
+    counts = np.where(found.n > 0, found.n, np.nan).astype(float)
+    top = float(np.nanmax(counts)) if found.n.any() else 1.0
+    _mosaic(axes[1, 1], counts, layout, (0.0, top), SEQUENTIAL, "stars per bin")
+    axes[0, 0].set_title("stars (numbers: CCD)", fontsize=10)
+    axes[0, 1].set_title("model", fontsize=10)
+    axes[1, 0].set_title(r"star minus model (numbers: rms of the CCD's stars in $10^{-3}$)", fontsize=10)
+    axes[1, 1].set_title(f"{int(found.n.sum())} stars", fontsize=10)
+    save(figure, path)
+
+
+def draw_ccd_stack(found: MeanMap, layout: CameraLayout, path: Path, *, title: str) -> None:
+    """Draw the mean residuals of all CCDs on top of each other, in the frame of the readout.
+
+    Parameters
+    ----------
+    found : MeanMap
+        The means (`ccd_map`).
+    layout : CameraLayout
+        For the section of the CCD.
+    path : Path
+        PNG file.
+    title : str
+        Heading.
+    """
+    x0, x1, y0, y1 = layout.section
+    extent = (x0 - 0.5, x1 + 0.5, y0 - 0.5, y1 + 0.5)
+    aspect = (y1 - y0 + 1) / (x1 - x0 + 1)
+    figure = new_figure(12.5, float(np.clip(2.6 * aspect + 1.8, 4.0, 9.0)))
+    figure.suptitle(f"{title}: mean residuals over the CCD, all CCDs stacked")
+    axes = figure.subplots(1, 4, sharey=True)
+    for panel, name in zip(axes, ("e1", "e2", "T"), strict=False):
+        values = 1e3 * found.mean[f"{name}_residual"][0]
+        bound = symmetric_limit(values)
+        _image(figure, panel, values, extent, (-bound, bound), DIVERGING, _NAMES[name][2])
+    counts = np.where(found.n[0] > 0, found.n[0], np.nan).astype(float)
+    top = float(np.nanmax(counts)) if found.n.any() else 1.0
+    _image(figure, axes[3], counts, extent, (0.0, top), SEQUENTIAL, "stars per bin")
+    axes[0].set_ylabel("Y [pixel]")
+    save(figure, path)
+
+
+def _image(
+    figure: Figure,
+    axes: matplotlib.axes.Axes,
+    values: np.ndarray,
+    extent: tuple[float, float, float, float],
+    value_range: tuple[float, float],
+    colours: str,
+    label: str,
+) -> None:
+    """Draw one map of the CCD."""
+    low, high = value_range
+    picture = axes.imshow(
+        values,
+        origin="lower",
+        extent=extent,
+        cmap=colours,
+        vmin=low,
+        vmax=high,
+        aspect="equal",
+        interpolation="nearest",
+    )
+    axes.set_facecolor(EMPTY)
+    axes.set_xlabel("X [pixel]")
+    figure.colorbar(picture, ax=axes, label=label, location="bottom", fraction=0.05, pad=0.02, aspect=18)
+
+
+def _aspect(layout: CameraLayout) -> float:
+    """Return height over width of the mosaic."""
+    left, right, bottom, top = _box(layout)
+    return float(np.clip((top - bottom) / (right - left), 0.4, 1.6))
+
+
+def _box(layout: CameraLayout) -> tuple[float, float, float, float]:
+    """Return the limits of the mosaic (West, North) with a margin."""
+    if not layout.panels:
+        return -1.0, 1.0, -1.0, 1.0
+    ny, nx = layout.shape
+    west, north = (np.array([getattr(panel, side) for panel in layout.panels]) for side in ("west", "north"))
+    margin = 0.25 * nx
+    return (
+        float(west.min() - nx / 2 - margin),
+        float(west.max() + nx / 2 + margin),
+        float(north.min() - ny / 2 - margin),
+        float(north.max() + ny / 2 + margin),
+    )
+
+
+def _mosaic(
+    axes: matplotlib.axes.Axes,
+    values: np.ndarray,
+    layout: CameraLayout,
+    value_range: tuple[float, float],
+    colours: str,
+    label: str,
+    *,
+    numbers: bool = False,
+) -> None:
+    """Draw a map of the focal plane, every CCD at its place.
+
+    values : float [n_panel, y, x], NaN in empty bins.
+    """
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import Normalize
+    from matplotlib.patches import Rectangle
+
+    ny, nx = layout.shape
+    norm = Normalize(*value_range)
+    for panel, image in zip(layout.panels, values, strict=True):
+        left, bottom = panel.west - nx / 2, panel.north - ny / 2
+        extent = (left, left + nx, bottom, bottom + ny)
+        axes.add_patch(Rectangle((left, bottom), nx, ny, facecolor=EMPTY, edgecolor="0.35", lw=0.5))
+        axes.imshow(image, origin="lower", extent=extent, cmap=colours, norm=norm, interpolation="nearest")
+        if numbers:
+            _label(axes, panel.west, panel.north, str(panel.ccd), 7.0)
+    frame_focal_plane(axes, layout)
+    axes.figure.colorbar(ScalarMappable(norm, colours), ax=axes, label=label, fraction=0.04, pad=0.01, aspect=28)
+
+
+def frame_focal_plane(axes: matplotlib.axes.Axes, layout: CameraLayout) -> None:
+    """Set limits, labels and the directions of a picture of the focal plane."""
+    left, right, bottom, top = _box(layout)
+    axes.set(xlim=(left, right), ylim=(bottom, top), xlabel="East   -   focal plane [pixel]   -   West")
+    axes.set_ylabel("South   -   focal plane [pixel]   -   North")
+    axes.set_aspect("equal")
+
+
+def _write_rms(axes: matplotlib.axes.Axes, rms: np.ndarray, layout: CameraLayout) -> None:
+    """Write the rms of its stars on each CCD."""
+    for panel, value in zip(layout.panels, rms, strict=True):
+        if np.isfinite(value):
+            _label(axes, panel.west, panel.north, f"{value:.3g}" if value < 100 else f"{value:.0f}", 6.5)
+
+
+def _label(axes: matplotlib.axes.Axes, x: float, y: float, text: str, size: float) -> None:
+    """Write a text that can be read on any colour."""
+    from matplotlib.patheffects import withStroke
+
+    outline = [withStroke(linewidth=1.8, foreground="white")]
+    axes.text(x, y, text, fontsize=size, ha="center", va="center", color="black", path_effects=outline)
