@@ -34,10 +34,12 @@ class Source:
 
     def error(self, message: str) -> ConfigError:
         """Return an error of the form `file:line: text of the line: what is wrong`."""
-        text = "".join(character if character.isprintable() else "\ufffd" for character in self.text.strip())
+        text = self.text.strip()
         if len(text) > _SHOWN:
             text = text[:_SHOWN] + "..."
-        return ConfigError(f"{self.file}:{self.number}: {text}: {message}")
+        whole = f"{self.file}:{self.number}: {text}: {message}"
+        # A terminal must not be at the mercy of what is in a file.
+        return ConfigError("".join(character if character.isprintable() else "\ufffd" for character in whole))
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
