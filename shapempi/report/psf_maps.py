@@ -50,7 +50,7 @@ def draw_focal_plane(found: MeanMap, layout: CameraLayout, quantity: str, path: 
         bound = symmetric_limit(np.concatenate([star.ravel(), model.ravel()]))
         value_range, value_map = (-bound, bound), DIVERGING
     bound = symmetric_limit(residual)
-    figure = new_figure(14.0, 14.0 * _aspect(layout) * 0.84 + 1.2)
+    figure = new_figure(14.0, 14.0 * _aspect(layout) * 0.79 + 1.0)
     figure.suptitle(f"{title}: mean {symbol} over the focal plane")
     axes = figure.subplots(2, 2)
     labels = f"{symbol}{unit}"
@@ -169,7 +169,7 @@ def _mosaic(
     for panel, image in zip(layout.panels, values, strict=True):
         left, bottom = panel.west - nx / 2, panel.north - ny / 2
         extent = (left, left + nx, bottom, bottom + ny)
-        axes.add_patch(Rectangle((left, bottom), nx, ny, facecolor=EMPTY, edgecolor="0.35", lw=0.5))
+        axes.add_patch(Rectangle((left, bottom), nx, ny, facecolor=EMPTY, edgecolor="0.35", lw=0.5, zorder=-1))
         axes.imshow(image, origin="lower", extent=extent, cmap=colours, norm=norm, interpolation="nearest")
         if numbers:
             _label(axes, panel.west, panel.north, str(panel.ccd), 7.0)
