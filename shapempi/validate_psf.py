@@ -24,7 +24,7 @@ from shapempi.report.psf_whiskers import draw_whiskers
 from shapempi.validation.ccd_status import StatusSummary, summarise_status
 from shapempi.validation.focal_plane import CameraLayout, layout_of
 from shapempi.validation.jackknife import exposure_groups
-from shapempi.validation.maps import MAP_QUANTITIES, MeanMap, ccd_map, focal_map
+from shapempi.validation.maps import MAP_QUANTITIES, MeanMap, ccd_map, coarser, focal_map
 from shapempi.validation.params import ValidationParams
 from shapempi.validation.requirements import Verdict, judge_residuals, judge_rho
 from shapempi.validation.residuals import STAR_INPUT, Sample, collect
@@ -75,6 +75,7 @@ def validate_run(
     catalogue: Path | None = None,
     exposures: Sequence[int] | None = None,
     overwrite: bool = False,
+    title: str | None = None,
     params: ValidationParams | None = None,
     n_threads: int = 1,
 ) -> Validated:
@@ -92,6 +93,8 @@ def validate_run(
         Exposures that get a folder of their own; all if empty, none by default.
     overwrite : bool, optional
         Whether an earlier validation may be replaced.
+    title : str, optional
+        Name of the survey for headings; the name of the run's folder by default.
     params : ValidationParams, optional
         Samples, bins, requirements.
     n_threads : int, optional
@@ -116,7 +119,8 @@ def validate_run(
         held_back = collect(tables.parts("stars", STAR_INPUT), params.sample)
         wanted = _wanted(exposures, held_back, source)
         _claim(folder, overwrite=overwrite)
-        return _Validation(tables, held_back, folder, run.resolve().name, params, n_threads).make(wanted)
+        heading = run.resolve().name if title is None else title
+        return _Validation(tables, held_back, folder, heading, params, n_threads).make(wanted)
 
 
 def _wanted(exposures: Sequence[int] | None, sample: Sample, source: Path) -> list[int]:
@@ -253,9 +257,9 @@ class _Validation:
     def _maps(self, rows: np.ndarray, layout: CameraLayout) -> None:
         """Average over the focal plane and the CCD; write and draw the maps."""
         bins = self._params.maps
-        focal = focal_map(rows, layout, bins.x_bins, bins.y_bins)
-        stack = ccd_map(rows, layout, bins.stack_x_bins, bins.stack_y_bins)
-        whiskers = focal_map(rows, layout, bins.whisker_x_bins, bins.whisker_y_bins)
+        focal = focal_map(rows, layout, *self._bins(rows, bins.x_bins, bins.y_bins))
+        stack = ccd_map(rows, layout, *coarser(bins.stack_x_bins, bins.stack_y_bins, len(rows), bins.min_stars))
+        whiskers = focal_map(rows, layout, *self._bins(rows, bins.whisker_x_bins, bins.whisker_y_bins))
         for quantity in ("e1", "e2", "T"):
             path = self._path(f"focal_plane_{quantity}.png")
             draw_focal_plane(focal, layout, quantity, path, title=self._title)
@@ -279,13 +283,18 @@ class _Validation:
         title = f"{self._title}, exposure {exposure}"
         sample = self._held_back.of_exposure(exposure)
         bins = self._params.maps
-        # One exposure has few stars: the coarse bins do.
-        found = focal_map(sample.rows, layout, bins.whisker_x_bins, bins.whisker_y_bins)
+        found = focal_map(sample.rows, layout, *self._bins(sample.rows, bins.x_bins, bins.y_bins))
         for quantity in ("e1", "e2", "T"):
             path = self._path(f"focal_plane_{quantity}.png", folder)
             draw_focal_plane(found, layout, quantity, path, title=title)
-        draw_whiskers(found, layout, self._path("whiskers.png", folder), title=title)
+        whiskers = focal_map(sample.rows, layout, *self._bins(sample.rows, bins.whisker_x_bins, bins.whisker_y_bins))
+        draw_whiskers(whiskers, layout, self._path("whiskers.png", folder), title=title)
         self._rho(sample.rows, folder, title)
+
+    def _bins(self, rows: np.ndarray, x_bins: int, y_bins: int) -> tuple[int, int]:
+        """Return the bins of a CCD in maps of these stars."""
+        n_ccd = max(len(np.unique(rows["ccd"])), 1)
+        return coarser(x_bins, y_bins, len(rows) / n_ccd, self._params.maps.min_stars)
 
     def _path(self, name: str, folder: Path | None = None) -> Path:
         """Return where a file goes, and remember it."""

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import matplotlib.axes
     from matplotlib.figure import Figure
 
-__all__ = ["draw_ccd_stack", "draw_focal_plane"]
+__all__ = ["draw_ccd_stack", "draw_focal_plane", "frame_focal_plane", "mosaic_aspect"]
 
 #: Quantity of a map: its symbol, what colour bars say, and the factor of the residual.
 _NAMES = {
@@ -50,7 +50,7 @@ def draw_focal_plane(found: MeanMap, layout: CameraLayout, quantity: str, path: 
         bound = symmetric_limit(np.concatenate([star.ravel(), model.ravel()]))
         value_range, value_map = (-bound, bound), DIVERGING
     bound = symmetric_limit(residual)
-    figure = new_figure(14.0, 14.0 * _aspect(layout) * 0.79 + 1.0)
+    figure = new_figure(14.0, 14.0 * mosaic_aspect(layout) * 0.79 + 1.0)
     figure.suptitle(f"{title}: mean {symbol} over the focal plane")
     axes = figure.subplots(2, 2)
     labels = f"{symbol}{unit}"
@@ -125,7 +125,7 @@ def _image(
     figure.colorbar(picture, ax=axes, label=label, location="bottom", fraction=0.05, pad=0.02, aspect=18)
 
 
-def _aspect(layout: CameraLayout) -> float:
+def mosaic_aspect(layout: CameraLayout) -> float:
     """Return height over width of the mosaic."""
     left, right, bottom, top = _box(layout)
     return float(np.clip((top - bottom) / (right - left), 0.4, 1.6))

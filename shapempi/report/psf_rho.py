@@ -22,6 +22,8 @@ _PANELS = ((1, 3, 4), (2, 5))
 def draw_rho(table: np.ndarray, params: RequirementParams, path: Path, *, title: str) -> None:
     """Draw |xi+| of the five statistics against separation; the shaded band is what is allowed.
 
+    Bins with too few pairs to be judged (`RequirementParams.min_pairs`) are not drawn.
+
     Parameters
     ----------
     table : ndarray of RHO_DTYPE [n_bin]
@@ -40,7 +42,7 @@ def draw_rho(table: np.ndarray, params: RequirementParams, path: Path, *, title:
     axes = figure.subplots(1, 2)
     for panel, members in zip(axes, _PANELS, strict=True):
         limit = limits[members]
-        values = [np.abs(table[f"rho{k}_xip"]) for k in members]
+        values = [np.abs(table[f"rho{k}_xip"][table["n_pair"] >= params.min_pairs]) for k in members]
         known = np.concatenate([each[np.isfinite(each) & (each > 0)] for each in values])
         bottom = float(np.percentile(known, 2)) / 3 if len(known) else limit.min() / 100
         bottom = min(bottom, limit.min() / 3)
@@ -49,7 +51,7 @@ def draw_rho(table: np.ndarray, params: RequirementParams, path: Path, *, title:
         panel.fill_between(theta, bottom, limit, color="0.88", lw=0, label=label, zorder=0)
         panel.plot(theta, limit, color="0.6", lw=0.8, zorder=1)
         for place, k in enumerate(members):
-            _statistic(panel, table, k, place, len(members))
+            _statistic(panel, table, k, place, len(members), params.min_pairs)
         panel.set(xscale="log", yscale="log", ylim=(bottom, top), xlabel=r"$\theta$ [arcmin]")
         panel.set_xlim(float(table["theta_min"][0]), float(table["theta_max"][-1]))
         panel.legend(fontsize=9, loc="upper right", framealpha=0.9)
@@ -64,9 +66,10 @@ def _reason(members: tuple[int, ...], params: RequirementParams) -> str:
     return rf" / ($\alpha$ = {params.leakage:g} $\times$ $T_p/T_g$ = {params.size_ratio:g})"
 
 
-def _statistic(axes: matplotlib.axes.Axes, table: np.ndarray, k: int, place: int, n: int) -> None:
-    """Draw one statistic; symbols of one bin stand side by side."""
+def _statistic(axes: matplotlib.axes.Axes, table: np.ndarray, k: int, place: int, n: int, min_pairs: int) -> None:
+    """Draw one statistic; symbols of one bin stand side by side, bins with few pairs are left out."""
     colour, marker = COLOURS[k - 1], MARKERS[k - 1]
+    table = table[table["n_pair"] >= min_pairs]
     theta = table["theta"] * (table["theta_max"] / table["theta_min"]) ** (0.22 * (place - (n - 1) / 2))
     value, error = table[f"rho{k}_xip"], table[f"rho{k}_xip_err"]
     axes.plot([], [], marker=marker, color=colour, ls="", label=rf"$\rho_{k}$")

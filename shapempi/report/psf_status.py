@@ -34,10 +34,10 @@ def draw_status(summary: StatusSummary, path: Path, *, title: str) -> None:
     figure.suptitle(f"{title}: PSF models of {summary.n_ccd} CCDs")
     axes = figure.subplots(n_row, _N_COLUMN, squeeze=False).ravel()
     words, counts = list(summary.counts), list(summary.counts.values())
-    axes[0].barh(words, counts, color=[COLOURS[2] if word == "accepted" else COLOURS[1] for word in words])
+    axes[0].barh(words, counts, height=0.6, color=[COLOURS[2] if word == "accepted" else COLOURS[1] for word in words])
     for row, count in enumerate(counts):
         axes[0].text(count, row, f" {count}", va="center", fontsize=9)
-    axes[0].invert_yaxis()
+    axes[0].set_ylim(max(len(words), 4) - 0.5, -0.5)
     axes[0].set(xlabel="CCDs", xlim=(0, 1.2 * max(counts, default=1)))
     for panel, each in zip(axes[1:], histograms, strict=False):
         panel.bar(each.edges[:-1], each.count, width=np.diff(each.edges), align="edge", color=COLOURS[0])

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from shapempi.report.psf_canvas import new_figure, save
-from shapempi.report.psf_maps import frame_focal_plane
+from shapempi.report.psf_maps import frame_focal_plane, mosaic_aspect
 from shapempi.validation.focal_plane import CameraLayout
 from shapempi.validation.maps import MeanMap
 
@@ -49,7 +49,7 @@ def draw_whiskers(found: MeanMap, layout: CameraLayout, path: Path, *, title: st
     title : str
         Heading.
     """
-    figure = new_figure(17.0, 5.9)
+    figure = new_figure(17.0, 17.0 / 3 * 1.1 * mosaic_aspect(layout) + 1.3)
     figure.suptitle(f"{title}: shapes over the focal plane (reduced shear; means of {_bins(found)} bins per CCD)")
     axes = figure.subplots(1, 3, sharex=True, sharey=True)
     shapes = {of: (found.mean[f"e1_{of}"], found.mean[f"e2_{of}"]) for of in ("star", "model", "residual")}

@@ -10,7 +10,7 @@ import numpy as np
 from shapempi.params import Params, key
 from shapempi.validation.focal_plane import CameraLayout
 
-__all__ = ["MAP_QUANTITIES", "MapParams", "MeanMap", "ccd_map", "focal_map"]
+__all__ = ["MAP_QUANTITIES", "MapParams", "MeanMap", "ccd_map", "coarser", "focal_map"]
 
 #: What is averaged, with unit and meaning; shapes in the pixel frame, which is the focal plane's (West, North).
 MAP_QUANTITIES: Mapping[str, tuple[str, str]] = {
@@ -35,6 +35,7 @@ class MapParams(Params):
     whisker_y_bins: int = key(4, "Whiskers of each CCD along y.", ge=1)
     stack_x_bins: int = key(10, "Bins along x of the map in which all CCDs are stacked.", ge=1)
     stack_y_bins: int = key(20, "Bins along y of the map in which all CCDs are stacked.", ge=1)
+    min_stars: float = key(4.0, "Mean number of stars of a bin; with fewer stars bins are larger.", gt=0)
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,22 @@ class MeanMap:
     mean: Mapping[str, np.ndarray]
     error: Mapping[str, np.ndarray]
     rms: Mapping[str, np.ndarray]
+
+
+def coarser(x_bins: int, y_bins: int, stars: float, min_stars: float) -> tuple[int, int]:
+    """Return fewer bins of about the same shape when there are too few stars for these.
+
+    Parameters
+    ----------
+    x_bins, y_bins : int
+        Bins of a CCD.
+    stars : float
+        Mean number of stars on a CCD.
+    min_stars : float
+        Mean number of stars that a bin must have.
+    """
+    factor = min(np.sqrt(stars / (min_stars * x_bins * y_bins)), 1.0)
+    return max(round(factor * x_bins), 1), max(round(factor * y_bins), 1)
 
 
 def focal_map(rows: np.ndarray, layout: CameraLayout, x_bins: int, y_bins: int) -> MeanMap:

@@ -29,6 +29,7 @@ class RequirementParams(Params):
     )
     xi_scale: float = key(1.0, "Expected xi+ in units of that of galaxies at a median redshift of 0.64.", gt=0)
     size_ratio: float = key(1.0, "Mean T of the PSF over T of the galaxies.", gt=0)
+    min_pairs: int = key(1000, "Fewest pairs of a bin of separation by which rho statistics are judged.", ge=1)
     leakage: float = key(0.03, "Part of the PSF's shape that leaks into the galaxies' shapes.", gt=0)
 
 
@@ -126,15 +127,15 @@ def judge_rho(table: np.ndarray, params: RequirementParams) -> list[Verdict]:
     Returns
     -------
     list of Verdict
-        One per statistic: xi+ part over its limit, whose own limit is 1.  Of the bins with pairs the one counts whose
-        ratio is largest after two errors are taken off, so that a noisy bin does not decide.
+        One per statistic: xi+ part over its limit, whose own limit is 1.  Of the bins with enough pairs the one counts
+        whose ratio is largest after two errors are taken off, so that a noisy bin does not decide.
     """
     verdicts = []
     limit_134, limit_25 = rho_limits(table["theta"], params)
     for k in range(1, 6):
         limit = limit_25 if k in (2, 5) else limit_134
         ratio, error = table[f"rho{k}_xip"] / limit, table[f"rho{k}_xip_err"] / limit
-        known = np.flatnonzero(np.isfinite(ratio))
+        known = np.flatnonzero(np.isfinite(ratio) & (table["n_pair"] >= params.min_pairs))
         if not len(known):
             verdicts.append(Verdict.of(f"rho{k} / limit", np.nan, np.nan, 1.0))
             continue

@@ -3,7 +3,7 @@ import pytest
 from validation.star_table import make_stars, set_shapes
 
 from shapempi.validation.focal_plane import LayoutParams, layout_of
-from shapempi.validation.maps import MAP_QUANTITIES, ccd_map, focal_map
+from shapempi.validation.maps import MAP_QUANTITIES, ccd_map, coarser, focal_map
 from shapempi.validation.residuals import residuals
 
 
@@ -67,6 +67,11 @@ def test_means_errors_and_rms_are_numpys():
     assert found.error["e2_residual"][21, 0, 0] == pytest.approx(one.std(ddof=1) / np.sqrt(60), rel=1e-9)
     assert found.rms["e2_residual"][21] == pytest.approx(np.sqrt((one**2).mean()), rel=1e-9)
     assert np.isnan(found.rms["e2_residual"][0]) and np.isnan(found.mean["T_star"][0]).all()
+
+
+def test_few_stars_make_fewer_bins_of_the_same_shape():
+    assert coarser(5, 10, 1e4, 4.0) == (5, 10) == coarser(5, 10, 200, 4.0)
+    assert coarser(5, 10, 50, 4.0) == (2, 5) and coarser(5, 10, 0.5, 4.0) == (1, 1) == coarser(5, 10, 0, 4.0)
 
 
 @pytest.mark.parametrize("n", [0, 1])

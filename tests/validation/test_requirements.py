@@ -43,7 +43,7 @@ def test_limits_follow_sizes_and_leakage():
 
 def test_rho_is_judged_by_its_worst_bin_that_is_not_noise():
     table = np.zeros(3, RHO_DTYPE)
-    table["theta"] = (1.0, 10.0, 100.0)
+    table["theta"], table["n_pair"] = (1.0, 10.0, 100.0), 1e4
     limit_134, limit_25 = rho_limits(table["theta"], RequirementParams())
     for k in range(1, 6):
         table[f"rho{k}_xip"] = 0.1 * limit_134
@@ -59,3 +59,5 @@ def test_rho_is_judged_by_its_worst_bin_that_is_not_noise():
     assert verdicts[0].value == pytest.approx(3.0) and "10 arcmin" in verdicts[0].name
     assert verdicts[1].value == pytest.approx(0.1 * 0.03, rel=1e-6) and limit_25[0] > limit_134[0]
     assert np.isnan(verdicts[4].value)
+    table["n_pair"][1] = 20  # too few to say anything
+    assert judge_rho(table, RequirementParams())[0].met
