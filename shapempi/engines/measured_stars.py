@@ -7,12 +7,18 @@ from dataclasses import dataclass
 import numpy as np
 
 from shapempi.measure.moments import adaptive_moments
+from shapempi.measure.psf_outcome import PsfStatus
+from shapempi.measure.psf_params import PsfModelParams
 from shapempi.measure.psf_sample import StarSample
+from shapempi.measure.psf_stars import normalisation
 
 __all__ = ["MeasuredStars"]
 
 #: FWHM of a Gaussian in units of its sigma.
 _FWHM = 2.0 * np.sqrt(2.0 * np.log(2.0))
+
+#: So many stars must not lie on a line (three and fewer hardly can do otherwise): rms distance from it [half CCD].
+_LINE, _NARROW = 4, 0.01
 
 #: What PSFEx takes as a pixel without data.
 _MARK = -1e30
@@ -48,6 +54,8 @@ class MeasuredStars:
         moments = adaptive_moments(data, weights)
         numbers = (sample.x, sample.y, sample.offset[:, 0], sample.offset[:, 1], sample.flux, sample.flux_err)
         good = (moments["flag"] == 0) & np.all(np.isfinite(np.array(numbers, dtype=float)), axis=0) & (sample.flux > 0)
+        ny, nx = usable.shape[1:]
+        good &= (np.abs(sample.offset[:, 0]) < nx / 2) & (np.abs(sample.offset[:, 1]) < ny / 2)
         order = np.lexsort((sample.offset[:, 1], sample.offset[:, 0], sample.y, sample.x))
         rows = order[good[order]]
         chosen = sample[rows]
@@ -67,6 +75,21 @@ class MeasuredStars:
     def __len__(self) -> int:
         """Return the number of stars."""
         return len(self.rows)
+
+    def refusal(self, form: PsfModelParams) -> tuple[PsfStatus, str] | None:
+        """Return why no model can be made of these stars, or None if one can be tried."""
+        acceptance = form.acceptance
+        few = acceptance.too_few(self.n_given)
+        few = few or acceptance.too_few(len(self), f"of {self.n_given} stars that can be measured")
+        if few:
+            return PsfStatus.FEW_STARS, few
+        (zero_x, zero_y), (scale_x, scale_y) = normalisation(self.sample.shape)
+        x, y = (self.sample.x + 1.0 - zero_x) / scale_x, (self.sample.y + 1.0 - zero_y) / scale_y
+        narrowest = np.linalg.svd(np.stack([x - x.mean(), y - y.mean()]), compute_uv=False)[-1] / np.sqrt(len(x))
+        if form.degree > 0 and len(self) >= _LINE and narrowest < _NARROW:
+            where = f"the {len(self)} stars are at one place of the CCD or on a line"
+            return PsfStatus.FIT_FAILED, f"{where}: a polynomial of degree {form.degree} cannot be fitted to them"
+        return None
 
     @property
     def fwhm(self) -> float:

@@ -32,6 +32,9 @@ class PsfexParams(Params):
         "Configuration file of PSFEx that replaces the keys below; grid, degree, columns and outputs stay as set here.",
     )
     accuracy: float = key(0.01, "PSF_ACCURACY: relative error that is added to the noise of every pixel.", ge=0)
+    basis_number: int = key(
+        20, "BASIS_NUMBER: side of the square of the grid's pixels that are fitted in detail.", unit="model pixel", ge=3
+    )
     recenter: bool = key(False, "PSF_RECENTER: whether the stars' centres are fitted, too.")
     flux: Literal["FLUX_AUTO", "FLUX_APER"] = key(
         "FLUX_AUTO", "PHOTFLUX_KEY: FLUX_AUTO the detection's flux, FLUX_APER the vignet's in an aperture."

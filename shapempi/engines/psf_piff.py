@@ -96,13 +96,9 @@ class PiffPsf:
         The result does not depend on the order of the stars.  The degree is lowered while the polynomial has more
         terms than there are stars.  chi^2 is Piff's own: over the pixels of the grid, flux and centre fitted.
         """
-        acceptance = self._params.acceptance
-        n = len(stars)
-        if reason := acceptance.too_few(n):
-            return PsfFit.refused(n, PsfStatus.FEW_STARS, reason)
         measured = MeasuredStars.of(stars)
-        if reason := acceptance.too_few(len(measured), f"of {n} stars that can be measured"):
-            return PsfFit.refused(n, PsfStatus.FEW_STARS, reason)
+        if refusal := measured.refusal(self._params):
+            return PsfFit.refused(len(stars), *refusal)
         step = self._params.step(measured.fwhm)
         size = min(self._params.grid_size(step), 2 * int(self._params.piff.extent / step / 2) + 1)
         degree = self._params.degree
@@ -114,14 +110,16 @@ class PiffPsf:
                 psf = self._fit(measured, step, size, degree)
         except _FAILURES as error:
             what = next(iter(str(error).splitlines()), type(error).__name__)
-            return PsfFit.refused(n, PsfStatus.FIT_FAILED, f"Piff could not fit {len(measured)} stars: {what}")
+            return PsfFit.refused(len(stars), PsfStatus.FIT_FAILED, f"Piff could not fit {len(measured)} stars: {what}")
         return self._result(measured, psf, step, size, degree)
 
     def _fit(self, measured: MeasuredStars, step: float, size: int, degree: int) -> Any:
         """Run Piff."""
         piff, params = self._piff, self._params.piff
         model = piff.PixelGrid(step, size, interp=galsim.Lanczos(_LANCZOS), centered=params.recenter)
-        interpolation = piff.BasisPolynomial(degree, keys=_KEYS, solver="cpp")
+        interpolation = piff.BasisPolynomial(
+            degree, keys=_KEYS
+        )  # its C++ solver ends the process when a star has no pixels left
         outliers = piff.outliers.ChisqOutliers(nsigma=params.star_clip, max_remove=params.star_clip_fraction)
         psf = piff.SimplePSF(
             model, interpolation, [outliers], chisq_thresh=params.chi2_tolerance, max_iter=params.max_iterations

@@ -35,7 +35,6 @@ _STARS, _MODEL, _OUTPUT, _SETTINGS = "stars.cat", "stars.psf", "output.cat", "se
 #: What a configuration file of the user's may change.
 _DEFAULTS = {
     "BASIS_TYPE": "PIXEL",
-    "BASIS_NUMBER": "20",
     "PSF_PIXELSIZE": "1.0",
     "MEF_TYPE": "INDEPENDENT",
     # Numbers about the model that nobody reads, by fits to snapshots of it: one is the fewest.
@@ -82,13 +81,9 @@ class PsfexPsf:
         The result does not depend on the order of the stars.  `used`, `chi2` and `flux` are PSFEx's own; stars that
         it was not given or did not load have NaN.
         """
-        acceptance = self._params.acceptance
-        n = len(stars)
-        if reason := acceptance.too_few(n):
-            return PsfFit.refused(n, PsfStatus.FEW_STARS, reason)
         measured = MeasuredStars.of(stars)
-        if reason := acceptance.too_few(len(measured), f"of {n} stars that can be measured"):
-            return PsfFit.refused(n, PsfStatus.FEW_STARS, reason)
+        if refusal := measured.refusal(self._params):
+            return PsfFit.refused(len(stars), *refusal)
         with private_folder(self._params.psfex.scratch) as folder:
             finished = self._run(measured, folder)
             self._keep(measured, folder)
@@ -109,6 +104,7 @@ class PsfexPsf:
         cards = "".join(f"{keyword:<8}= {value:>20}".ljust(80) for keyword, value in header.items())
         write_ldac(folder / _STARS, _catalogue(measured, params), cards, overwrite=True)
         defaults = _DEFAULTS | {
+            "BASIS_NUMBER": str(params.basis_number),
             "PSF_ACCURACY": f"{params.accuracy:g}",
             "PSF_RECENTER": "Y" if params.recenter else "N",
             # Its middle is what PSFEx takes as the FWHM.
