@@ -10,7 +10,7 @@ import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
-from shapempi import __version__, verbs
+from shapempi import __version__, psf_verbs, verbs
 from shapempi.errors import ConfigError, DataError, EngineError, MissingInputError, ShapempiError
 from shapempi.grammar import GRAMMARS
 
@@ -125,6 +125,8 @@ def _parser() -> argparse.ArgumentParser:
     verb.add_argument("--overwrite", action="store_true", help="replace a file that is already there")
     verb.set_defaults(verb=verbs.export)
 
+    _add_psf_verbs(commands)
+
     verb = commands.add_parser(
         "calibrate", help="m, c and PSF leakage of the shapes from simulations of known shear (also under mpirun)"
     )
@@ -156,3 +158,60 @@ def _parser() -> argparse.ArgumentParser:
     verb.add_argument("--template", action="store_true", help="print a complete configuration with comments")
     verb.set_defaults(verb=verbs.config)
     return parser
+
+
+def _add_psf_verbs(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Declare the verbs about stars and PSF models."""
+    verb = commands.add_parser(
+        "validate-psf", help="PSF models against held-back stars: residuals, maps, trends, rho statistics, figures"
+    )
+    verb.add_argument("run", type=Path, metavar="RUN", help="run folder, gathered")
+    verb.add_argument("--output", type=Path, metavar="DIR", help="folder to write (RUN/psf_validation)")
+    verb.add_argument("--catalogue", type=Path, metavar="FILE", help="catalogue (RUN/catalogue.h5)")
+    verb.add_argument("--config", type=Path, metavar="CONFIG", help="TOML file with [validation] (the run's own)")
+    verb.add_argument(
+        "--exposures",
+        type=int,
+        nargs="*",
+        metavar="N",
+        help="figures of each of these exposures, too; of all if none is named",
+    )
+    verb.add_argument("--exit-code", action="store_true", help="exit with 1 if a requirement is not met")
+    verb.add_argument("--overwrite", action="store_true", help="replace an earlier validation")
+    verb.set_defaults(verb=psf_verbs.validate_psf)
+
+    verb = commands.add_parser("interpolate-psf", help="PSF models where you want them: stamps and their shapes")
+    modes = verb.add_subparsers(title="modes", metavar="MODE", required=True)
+
+    mode = modes.add_parser("classic", help="one CCD's model at the positions of a catalogue")
+    mode.add_argument("psf", type=Path, metavar="PSF|RUN", help=".psf file, or run folder with --ccd")
+    mode.add_argument("catalogue", type=Path, metavar="CATALOGUE", help="FITS or FITS_LDAC table")
+    mode.add_argument("--ccd", metavar="EXPOSURE-CCD", help="which CCD of the run")
+    _add_stamp_options(mode, "XWIN_IMAGE,YWIN_IMAGE", "columns of the position on the CCD, 1-based")
+    mode.set_defaults(verb=psf_verbs.interpolate_classic)
+
+    mode = modes.add_parser("multi-epoch", help="every CCD of a run at every object that it sees")
+    mode.add_argument("run", type=Path, metavar="RUN", help="run folder")
+    mode.add_argument("catalogue", type=Path, metavar="CATALOGUE", help="FITS or FITS_LDAC table")
+    mode.add_argument(
+        "--shifted", action="store_true", help="draw the PSF off centre, as the object lies in its pixels"
+    )
+    _add_stamp_options(mode, "RA,DEC", "columns of the sky position [deg]")
+    mode.set_defaults(verb=psf_verbs.interpolate_multi_epoch)
+
+    mode = modes.add_parser("validation", help="the models of a run at its stars, a validation_psf file per CCD")
+    mode.add_argument("run", type=Path, metavar="RUN", help="run folder")
+    mode.add_argument("--training", action="store_true", help="also at the stars that the models were fitted to")
+    mode.add_argument("--output", type=Path, metavar="DIR", required=True, help="folder to write")
+    mode.add_argument("--size", type=int, default=51, metavar="N", help="side of the stamps [pixel], odd (51)")
+    mode.add_argument("--overwrite", action="store_true", help="replace files that are already there")
+    mode.set_defaults(verb=psf_verbs.interpolate_validation)
+
+
+def _add_stamp_options(mode: argparse.ArgumentParser, position: str, meaning: str) -> None:
+    """Declare what the modes with a catalogue have in common."""
+    mode.add_argument("--output", type=Path, metavar="FILE", required=True, help="file to write")
+    mode.add_argument("--position", default=position, metavar="X,Y", help=f"{meaning} ({position})")
+    mode.add_argument("--size", type=int, default=51, metavar="N", help="side of the stamps [pixel], odd (51)")
+    mode.add_argument("--no-shapes", dest="shapes", action="store_false", help="do not measure shapes")
+    mode.add_argument("--overwrite", action="store_true", help="replace files that are already there")

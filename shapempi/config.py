@@ -29,6 +29,7 @@ from shapempi.sim.params import SimulationParams
 from shapempi.stages.ccd import ExposureParams
 from shapempi.stages.tile import TileParams
 from shapempi.survey.inputs import InputParams
+from shapempi.validation.params import ValidationParams
 
 __all__ = ["Config", "commented_toml", "keys", "load", "reference", "to_toml"]
 
@@ -63,17 +64,28 @@ class Config(Params):
     shapes: ShapeParams = ShapeParams()
     simulation: SimulationParams | None = None
     calibration: CalibrationParams = CalibrationParams()
+    validation: ValidationParams = ValidationParams()
 
-    def digest(self) -> str:
+    def digest(self, *contents: str) -> str:
         """Return the fingerprint of everything that decides the catalogue or the units of work.
 
-        The run folder, the progress lines, the simulation and the calibration do not; the rest does.
+        The run folder, the progress lines, the simulation, the calibration and the validation do not; the rest does.
+
+        Parameters
+        ----------
+        *contents : str
+            Contents of the files that the configuration names and that decide something, too.
         """
         values = self.model_dump(
             mode="json",
-            exclude={"simulation": True, "calibration": True, "run": {"folder", "progress_interval"}},
+            exclude={
+                **dict.fromkeys(("simulation", "calibration", "validation"), True),
+                "run": {"folder", "progress_interval"},
+                "stars": {"output"},
+            },
         )
-        return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
+        text = json.dumps([values, *contents] if contents else values, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def load(path: Path) -> Config:

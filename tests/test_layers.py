@@ -21,12 +21,16 @@ BELOW_CONFIG = {"stages", "engines", "mpi", "sim", "report", "calibration", "val
 #: What the modules of a layer may import besides their own layer.
 MAY_IMPORT = {
     "__main__": {"cli"},
-    "cli": {"verbs", "grammar", "errors"},
+    "cli": {"verbs", "psf_verbs", "grammar", "errors"},
     "verbs": {"run", "calibrate", "chain", "gather", "grammar", "units", "config"} | BELOW_CONFIG,
+    "psf_verbs": {"validate_psf", "interpolate", "config"} | BELOW_CONFIG,
     "calibrate": {"config"} | BELOW_CONFIG,
     "chain": {"run", "gather", "config"} | BELOW_CONFIG,
     "run": {"units", "config"} | BELOW_CONFIG,
     "gather": {"units"} | SURVEY,
+    "validate_psf": {"report", "validation"} | SURVEY,
+    "run_psf": {"gather", "units", "measure"} | SURVEY,  # the PSF models of a run, for tools that draw them
+    "interpolate": {"run_psf", "measure"} | SURVEY,
     "units": {"mpi"} | SURVEY,  # part of run: makes the units that mpi gives out from the plan that survey makes
     "grammar": GROUND,
     "config": BELOW_CONFIG,
