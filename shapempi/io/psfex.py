@@ -250,9 +250,11 @@ def _basis(hdu: Hdu, header: _Header, n_term: int) -> np.ndarray:
             rows = file[hdu.index].read(columns=[_COLUMN])
     except (OSError, ValueError) as error:
         raise DataError(f"{hdu}: the column {_COLUMN} cannot be read: {_first_line(error)}; fetch it again") from error
-    if len(rows) != 1:
-        raise DataError(f"{hdu}: {len(rows)} rows instead of one with the model; make it again")
-    basis = np.asarray(rows[_COLUMN][0], dtype=float)
+    n_row = 0 if rows is None else len(rows)
+    if n_row != 1:
+        raise DataError(f"{hdu}: {n_row} rows instead of one with the model; make it again")
+    with np.errstate(invalid="ignore"):  # bad numbers are found below
+        basis = np.asarray(rows[_COLUMN][0], dtype=float)
     if basis.ndim == 2:
         basis = basis[None]
     lengths = [header.integer(f"PSFAXIS{i}", n) for i, n in enumerate(reversed(basis.shape), 1)]

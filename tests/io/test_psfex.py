@@ -262,6 +262,15 @@ def test_a_table_of_something_else(tmp_path):
         read_psf(path)
 
 
+def test_a_table_without_rows(tmp_path):
+    content = bytearray(DECAM.read_bytes())
+    place = content.index(b"NAXIS2  =", content.index(b"XTENSION"))
+    content[place : place + 80] = b"NAXIS2  =                    0".ljust(80)
+    (tmp_path / "model.psf").write_bytes(content)
+    with pytest.raises(DataError, match=r"model.psf.*0 rows instead of one"):
+        read_psf(tmp_path / "model.psf")
+
+
 @pytest.mark.parametrize("kept", [0.1, 0.2, 0.5, 0.9])
 def test_a_truncated_file(tmp_path, kept):
     content = DECAM.read_bytes()
