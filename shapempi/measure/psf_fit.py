@@ -19,15 +19,15 @@ from shapempi.measure.psf_outcome import PsfFit, PsfStatus
 from shapempi.measure.psf_params import NativePsfParams, PsfModelParams
 from shapempi.measure.psf_reject import clean_pixels, clean_stars
 from shapempi.measure.psf_sample import StarSample
-from shapempi.measure.psf_solve import StarForms, resampling_matrices, solve
-from shapempi.measure.psf_stars import ModelGrid, PsfStars, normalisation
+from shapempi.measure.psf_solve import Prior, polynomial_terms, resampling_matrices, solve
+from shapempi.measure.psf_stars import PsfStars, normalisation
 from shapempi.psf import PsfModel
 
 __all__ = ["fit_psf"]
 
 #: Relative model error that is granted before a pixel is called an outlier, round by round: the first model is
 #: one image for the whole CCD, so everything that varies must pass.
-_TOLERANCES = (0.3, 0.1, 0.04, 0.03)
+_TOLERANCES = (0.3, 0.3, 0.1, 0.04, 0.03)
 #: The tolerance grows by this times the terms of the polynomial per star: a model of few stars is less certain, and
 #: a bright star that it is too hard on would not come back, because without the star it gets worse there.
 _TOLERANCE_FEW_STARS = 2.0
@@ -37,16 +37,21 @@ _CENTRED = 0.005
 _MAX_ROUNDS = 10
 #: Radius [sigma of the PSF] inside which chi^2 is counted: 2.5 FWHM.
 _APERTURE = 6.0
-#: Gaussian [pixel] that a grid finer than the pixels is smoothed by, times sqrt(1 - sampling^2).  The stars do not
-#: say what happens between pixels at higher frequencies; without it each sub-lattice of the grid is fitted alone.
-_SMOOTHING = 0.7
+#: Convergence of the linear problem: 1e-5 changes T by 1e-5.
+_CONVERGED = 1e-3
+#: Radius [sigma of the PSF] of the part of the model that its centroid is measured in.
+_CENTROID = 8.0
+#: Length [sigma of the PSF] over which the prior correlates a grid finer than the pixels, times sqrt(1 - sampling^2):
+#: the stars say little of what is between pixels.
+_CORRELATION = 0.5
 
 
 @dataclass(frozen=True)
 class _Solution:
     """A model in the making."""
 
-    basis: np.ndarray  # float64 [n_coef, size, size], before the smoothing of a fine grid
+    basis: np.ndarray  # float64 [n_coef, size, size]
+    z: np.ndarray  # float64 [n_coef, size, size], what the prior makes the basis of
     degree: int
     centring: np.ndarray  # float64 [n, 2]: smooth shift of all stars that centres the model
     shift: np.ndarray  # float64 [n, 2]: shift of each star
@@ -94,7 +99,7 @@ def fit_psf(sample: StarSample, form: PsfModelParams, params: NativePsfParams) -
         return PsfFit.refused(len(sample), PsfStatus.FEW_STARS, acceptance.too_few(len(sample)))
     order = np.lexsort((sample.offset[:, 1], sample.offset[:, 0], sample.y, sample.x))
     try:
-        stars = PsfStars.prepare(sample[order], ModelGrid(form.size, form.sampling))
+        stars = PsfStars.prepare(sample[order], form)
         solution = _first_solution(stars)
         used = np.zeros(len(stars), dtype=bool)
         for i in range(_MAX_ROUNDS):
@@ -107,7 +112,7 @@ def fit_psf(sample: StarSample, form: PsfModelParams, params: NativePsfParams) -
             moved = float(np.max(np.abs(centred.centring - solution.centring)[verdict.used]))
             settled = moved < _CENTRED and np.array_equal(used, verdict.used)
             used = verdict.used
-            solution = _improve(stars, centred, verdict, form.degree, params)
+            solution = _improve(stars, centred, verdict, form.degree if i > 0 else 0, params)
             if i >= len(_TOLERANCES) - 1 and settled:
                 break
     except MeasurementError as error:
@@ -116,9 +121,10 @@ def fit_psf(sample: StarSample, form: PsfModelParams, params: NativePsfParams) -
 
 
 def _first_solution(stars: PsfStars) -> _Solution:
-    """Return the median of the shifted and scaled stars as a model without variation."""
+    """Return the stars' median profile as a round model without variation."""
     zeros = np.zeros_like(stars.offset)
-    return _Solution(stars.median()[None], 0, zeros, zeros)
+    profile = stars.median_profile()[None]
+    return _Solution(profile, np.zeros_like(profile), 0, zeros, zeros)
 
 
 def _judge(stars: PsfStars, solution: _Solution, tolerance: float, params: NativePsfParams) -> _Verdict:
@@ -139,7 +145,8 @@ def _judge(stars: PsfStars, solution: _Solution, tolerance: float, params: Nativ
     flux = _fluxes(stars.data, weight * good, unit)
     model = unit * flux[:, None, None]
     chi2, n_pixel = _chi2(stars.data - model, stars.weights(model, tolerance) * good, radius < _APERTURE * stars.sigma)
-    used = clean_stars(unit, good, flux, chi2, n_pixel, radius, stars.sigma, params.star_clip)
+    used = clean_stars(stars.data, unit, weight, good, chi2, n_pixel, stars.place(offset), params.star_clip)
+    used &= flux > 0
     return _Verdict(model, flux, good, used, chi2, n_pixel)
 
 
@@ -161,14 +168,17 @@ def _recentre(stars: PsfStars, solution: _Solution, verdict: _Verdict, params: N
     shift = solution.shift
     if params.recenter:
         shift = _fit_shifts(stars, solution, verdict, params)
-    centred = stars.forms(solution.degree, np.zeros_like(stars.offset))
-    moments = adaptive_moments(centred.draw(solution.basis))
+    terms = polynomial_terms(solution.degree, stars.u, stars.v)
+    # On the model's own grid: one of pixels may be too coarse for moments.
+    moments = adaptive_moments(
+        stars.grid.core(np.einsum("nk,kyx->nyx", terms, solution.basis), _CENTROID * stars.sigma)
+    )
     measured = verdict.used & (moments["flag"] == 0)
     centring = solution.centring.copy()
     for axis, name in enumerate("xy"):
         # The model's centroid as a polynomial: the stars' centres go to where the model's is.
-        trend = np.linalg.lstsq(centred.terms[measured], moments[name][measured], rcond=None)[0]
-        centring[:, axis] += centred.terms @ trend
+        trend = np.linalg.lstsq(terms[measured], stars.grid.sampling * moments[name][measured], rcond=None)[0]
+        centring[:, axis] += terms @ trend
     return replace(solution, centring=centring, shift=shift)
 
 
@@ -199,47 +209,35 @@ def _improve(
     stars: PsfStars, solution: _Solution, verdict: _Verdict, degree: int, params: NativePsfParams
 ) -> _Solution:
     """Solve for the basis images with the pixels, stars, fluxes and centres of the last verdict."""
-    basis = solution.basis
+    z = solution.z
     while degree > 0 and verdict.used.sum() < params.stars_per_term * _n_coef(degree):
         degree -= 1
     if degree != solution.degree:
-        basis = np.zeros((_n_coef(degree), *basis.shape[1:]))
-        basis[0] = solution.basis[0]
+        z = np.zeros((_n_coef(degree), *z.shape[1:]))
     forms = stars.forms(degree, solution.offset(stars)).with_flux(verdict.flux)
     weight = stars.weights(verdict.model, params.accuracy) * verdict.good * verdict.used[:, None, None]
-    profile = _radial_profile(forms, stars.data, weight, stars.grid)
-    prior = np.zeros_like(basis)
-    prior[0] = profile
-    fractions = np.full(len(basis), params.prior_variation)
+    profile = stars.mean_profile(weight, verdict.flux, solution.offset(stars))
+    mean = np.zeros_like(z)
+    mean[0] = profile
+    fractions = np.full(len(z), params.prior_variation)
     fractions[0] = params.prior_shape
-    basis = solve(forms, stars.data, weight, prior, fractions[:, None, None] * profile, basis)
+    prior = Prior(
+        mean,
+        fractions[:, None, None] * profile,
+        stars.grid.smoother(_CORRELATION * stars.sigma * np.sqrt(1.0 - stars.grid.sampling**2)),
+    )
+    z = solve(forms, stars.data, weight, prior, z, tolerance=_CONVERGED)
+    basis = prior.images(z)
     total = basis.sum(axis=(1, 2))
     if not (np.isfinite(basis).all() and total[0] > 0):
         raise MeasurementError(f"the fit of the PSF model to {verdict.used.sum()} stars failed: it has no flux")
     # Stamps of unit sum all over the CCD: what the fluxes take up must not be in the basis.
     basis[1:] -= (total[1:] / total[0])[:, None, None] * basis[0]
-    return replace(solution, basis=basis / (total[0] * stars.grid.sampling**2), degree=degree)
+    return replace(solution, basis=basis / (total[0] * stars.grid.sampling**2), z=z, degree=degree)
 
 
 def _n_coef(degree: int) -> int:
     return (degree + 1) * (degree + 2) // 2
-
-
-def _radial_profile(forms: StarForms, data: np.ndarray, weight: np.ndarray, grid: ModelGrid) -> np.ndarray:
-    """Return the stars' mean profile on the model's grid: round, positive, falling."""
-    flat = np.zeros((forms.terms.shape[1], grid.size, grid.size))
-    flat[0] = 1.0
-    radius = grid.radius()
-    ring = np.rint(radius).astype(int).ravel()
-    light = np.bincount(ring, forms.transpose(weight * data)[0].ravel())
-    seen = np.bincount(ring, forms.transpose(weight * forms.draw(flat))[0].ravel())
-    profile = np.where(seen > 0, light / np.where(seen > 0, seen, 1.0), 0.0)
-    if not profile.max() > 0:
-        raise MeasurementError(f"{len(data)} stars for the PSF model have no light")
-    # The floor keeps the prior's width positive where the sky is all that is seen.
-    profile = np.minimum.accumulate(np.maximum(profile, 1e-6 * profile.max()))
-    centres = np.bincount(ring, radius.ravel()) / np.bincount(ring)
-    return np.exp(np.interp(radius, centres, np.log(profile)))
 
 
 def _result(
@@ -261,17 +259,15 @@ def _result(
     freedom = n_pixel[used].sum() * (1.0 - n_coef / n_star) - n_star
     reduced = float(np.sum(chi2[used] * n_pixel[used]) / max(freedom, 1.0))
     zero, scale = normalisation(shape)
-    smoother = stars.grid.smoother()
-    basis = smoother @ solution.basis @ smoother.T
     model = PsfModel(
-        coefficients=basis,
+        coefficients=solution.basis,
         degree=solution.degree,
         zero=zero,
         scale=scale,
-        sampling=form.sampling,
+        sampling=stars.grid.sampling,
         n_star=n_star,
         chi2=reduced,
-        fwhm=_fwhm(basis[0], form.sampling),
+        fwhm=_fwhm(solution.basis[0], stars.grid.sampling),
         interpolant="kaiser6",
     )
     status, reason = form.acceptance.judge(n_star, reduced)

@@ -14,6 +14,8 @@ _NEIGHBOUR_GROWTH = 2
 _CORE = 3.0
 #: Largest part of a star's information (model^2 inside the core) that bad pixels may take.
 _MAX_LOST = 0.1
+#: Radius [sigma of the PSF] inside which a star's shape is compared with the model's.
+_SHAPE = 4.0
 
 #: The four neighbours in the plane of each stamp, none in the next stamp.
 _PLANE = np.zeros((3, 3, 3), dtype=bool)
@@ -68,45 +70,102 @@ def clean_pixels(
 
 
 def clean_stars(
-    model: np.ndarray,
+    data: np.ndarray,
+    unit: np.ndarray,
+    weight: np.ndarray,
     good: np.ndarray,
-    flux: np.ndarray,
     chi2: np.ndarray,
     n_pixel: np.ndarray,
-    radius: np.ndarray,
-    sigma: float,
+    place: tuple[np.ndarray, np.ndarray],
     clip: float,
 ) -> np.ndarray:
     """Find the stars that the model describes like most others.
 
+    A star is left out when bad pixels take too much of it, when its chi^2 is too high, or when its size or
+    ellipticity relative to the model is an outlier: a galaxy or a close pair that is hardly wider than the stars
+    shows there long before it shows in chi^2.
+
     Parameters
     ----------
-    model : ndarray of float64 [n, y, x]
+    data : ndarray of float64 [n, y, x]
+        The stars.
+    unit : ndarray of float64 [n, y, x]
         Model of each star at unit flux.
+    weight : ndarray of float64 [n, y, x]
+        Inverse variance of the data.
     good : ndarray of bool [n, y, x]
         Usable pixels.
-    flux : ndarray of float64 [n]
-        Fluxes; a star without positive flux is left out.
     chi2 : ndarray of float64 [n]
         chi^2 per pixel.
     n_pixel : ndarray of int [n]
         Pixels behind chi2; their number bounds the spread that chi2 must have.
-    radius, sigma : ndarray, float
-        As in `clean_pixels`.
+    place : tuple of ndarray of float64 [n, y, x]
+        x and y of each pixel from the star's centre [sigma of the PSF].
     clip : float
-        A star is left out when its chi2 exceeds the median by this many (robust) standard deviations.
+        Limit of the deviations from the median [(robust) standard deviations].
 
     Returns
     -------
     ndarray of bool [n]
-        Stars to be used.
+        Stars to be used; a star without positive flux is not.
     """
-    information = model**2 * (radius < 0.8 * _CORE * sigma)
+    radius2 = place[0] ** 2 + place[1] ** 2
+    information = unit**2 * (radius2 < (0.8 * _CORE) ** 2)
     total = information.sum(axis=(1, 2))
     lost = 1.0 - np.sum(information * good, axis=(1, 2)) / np.where(total > 0, total, 1.0)
-    used = (flux > 0) & (total > 0) & (lost < _MAX_LOST) & np.isfinite(chi2)
+    used = (total > 0) & (lost < _MAX_LOST) & np.isfinite(chi2)
+    if not used.any():
+        return used
+    inside = weight * (good & (radius2 < _SHAPE**2))
+    shape, variance, measured = _relative_shapes(data, unit, inside, place)
+    used &= measured
     if not used.any():
         return used
     middle = np.median(chi2[used])
-    spread = max(1.4826 * float(np.median(np.abs(chi2[used] - middle))), float(np.sqrt(2.0 / np.median(n_pixel[used]))))
-    return used & (chi2 < middle + clip * spread)
+    spread = max(_robust(chi2[used] - middle), float(np.sqrt(2.0 / np.median(n_pixel[used]))))
+    clean = used & (chi2 < middle + clip * spread)
+    for value, error2 in zip(shape.T, variance.T, strict=True):
+        deviation = value - np.median(value[used])
+        # The scatter of the stars beyond their errors is the model's lack of detail.
+        intrinsic = max(_robust(deviation[used]) ** 2 - float(np.median(error2[used])), 0.0)
+        clean &= np.abs(deviation) < clip * np.sqrt(error2 + intrinsic)
+    return clean
+
+
+def _robust(deviation: np.ndarray) -> float:
+    """Return the standard deviation of a Gaussian with this median absolute deviation."""
+    return 1.4826 * float(np.median(np.abs(deviation)))
+
+
+def _relative_shapes(
+    data: np.ndarray, unit: np.ndarray, weight: np.ndarray, place: tuple[np.ndarray, np.ndarray]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Fit each star by its model times 1 + a polynomial of second order.
+
+    Returns
+    -------
+    shape, variance : ndarray of float64 [n, 3]
+        Coefficients of x^2 + y^2, x^2 - y^2 and 2 x y relative to the flux, and their variances.
+    measured : ndarray of bool [n]
+        Whether there is a fit, with positive flux.
+    """
+    x, y = place
+    design = np.stack([unit, unit * x, unit * y, unit * (x**2 + y**2), unit * (x**2 - y**2), 2 * unit * x * y], axis=1)
+    n, n_term = design.shape[:2]
+    design = design.reshape(n, n_term, -1)
+    weighted = design * weight.reshape(n, 1, -1)
+    normal = weighted @ design.transpose(0, 2, 1)
+    right = (weighted @ data.reshape(n, -1, 1))[..., 0]
+    scale = np.sqrt(np.diagonal(normal, axis1=1, axis2=2))
+    whole = (scale > 0).all(axis=1)
+    scale[~whole] = 1.0
+    normal = normal / (scale[:, :, None] * scale[:, None, :])
+    whole &= np.isfinite(normal).all(axis=(1, 2)) & np.isfinite(right).all(axis=1)
+    normal[~whole] = np.eye(n_term)
+    # A hair's breadth keeps a star of three pixels from being singular.
+    inverse = np.linalg.inv(normal + 1e-9 * np.eye(n_term)) / (scale[:, :, None] * scale[:, None, :])
+    fitted = np.sum(inverse * np.where(whole, right.T, 0.0).T[:, None, :], axis=2)
+    whole &= fitted[:, 0] > 0
+    flux = np.where(whole, fitted[:, 0], 1.0)[:, None]
+    variance = np.diagonal(inverse, axis1=1, axis2=2)[:, 3:]
+    return fitted[:, 3:] / flux, np.maximum(variance, 0.0) / flux**2, whole

@@ -6,13 +6,19 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-__all__ = ["StarForms", "polynomial_terms", "pulling_matrices", "resampling_matrices", "solve"]
+from shapempi.errors import MeasurementError
+from shapempi.kernels import _psffit
+
+__all__ = ["Prior", "StarForms", "Taps", "polynomial_terms", "resampling_matrices", "solve"]
 
 #: Half width [model pixel] and shape of the Kaiser window of the interpolating sinc.  Half-pixel shifts of Moffat
 #: and Kolmogorov PSFs of FWHM 3.2 to 4.5 pixels change T by less than 1e-4; Lanczos-4 changes it by 3e-3, which a
 #: fit at one pixel per step would put into the model.
 _HALF_WIDTH = 6
 _KAISER = 6.5
+
+#: First sample [n, size] and weights [n, size, 12] of each pixel.
+Taps = tuple[np.ndarray, np.ndarray]
 
 
 def polynomial_terms(degree: int, x: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -59,23 +65,6 @@ def resampling_matrices(shift: np.ndarray, size: int, model_size: int, sampling:
     return _interpolation(index, model_size)
 
 
-def pulling_matrices(shift: np.ndarray, size: int, model_size: int, sampling: float) -> np.ndarray:
-    """Return the matrices that resample one axis of each stamp onto the grid of a model centred on the star.
-
-    Parameters
-    ----------
-    shift, size, model_size, sampling
-        As in `resampling_matrices`.
-
-    Returns
-    -------
-    ndarray of float64 [n, model_size, size]
-        The matrices.
-    """
-    grid = (np.arange(model_size) - (model_size - 1) / 2) * sampling
-    return _interpolation(grid + np.asarray(shift, dtype=float)[:, None] + (size - 1) / 2, size)
-
-
 def _interpolation(index: np.ndarray, n: int) -> np.ndarray:
     """Return the weights [..., n] of the samples 0..n-1 at real indices [...]."""
     tap = np.floor(index)[..., None] + np.arange(1 - _HALF_WIDTH, _HALF_WIDTH + 1)
@@ -100,52 +89,100 @@ class StarForms:
         Polynomial terms at the stars.
     flux : ndarray of float64 [n]
         Factor of the unit PSF.
-    rows, columns : ndarray of float64 [n, size, model_size]
-        Resampling matrices along y and x.
+    rows, columns : tuple of ndarray
+        Resampling weights along y and x, see `shapempi.kernels._psffit.taps`.
+    model_size : int
+        Side of the basis images.
     """
 
     terms: np.ndarray
     flux: np.ndarray
-    rows: np.ndarray
-    columns: np.ndarray
+    rows: Taps
+    columns: Taps
+    model_size: int
 
     def with_flux(self, flux: np.ndarray) -> StarForms:
         """Return the same forms with other fluxes."""
         return replace(self, flux=flux)
 
+    def with_terms(self, terms: np.ndarray) -> StarForms:
+        """Return the same forms with other terms."""
+        return replace(self, terms=terms)
+
+    def __getitem__(self, stars: np.ndarray) -> StarForms:
+        """Return the forms of some stars: indices or a mask."""
+        rows = (self.rows[0][stars], self.rows[1][stars])
+        columns = (self.columns[0][stars], self.columns[1][stars])
+        return StarForms(self.terms[stars], self.flux[stars], rows, columns, self.model_size)
+
     def draw(self, basis: np.ndarray) -> np.ndarray:
         """Return A basis: the stars [n, size, size] of basis images [n_coef, model_size, model_size]."""
-        # einsum without `optimize` and matmul per star: every star's result is independent of the others.
-        models = np.einsum("nk,kyx->nyx", self.terms * self.flux[:, None], basis)
-        return self.rows @ models @ self.columns.transpose(0, 2, 1)
+        return _psffit.draw(basis, self._factors(), self.rows, self.columns)
 
     def transpose(self, stamps: np.ndarray) -> np.ndarray:
         """Return A^T stamps: basis images [n_coef, model_size, model_size] of stamps [n, size, size]."""
-        models = self.rows.transpose(0, 2, 1) @ stamps @ self.columns
-        return np.einsum("nk,nyx->kyx", self.terms * self.flux[:, None], models)
+        size = self.model_size
+        return _psffit.transpose(np.ascontiguousarray(stamps), self._factors(), self.rows, self.columns, size, size)
+
+    def normal(self, weights: np.ndarray, basis: np.ndarray) -> np.ndarray:
+        """Return A^T W A basis."""
+        return _psffit.normal(basis, weights, self._factors(), self.rows, self.columns)
 
     def normal_blocks(self, weights: np.ndarray) -> np.ndarray:
-        """Return the diagonal blocks of A^T W A: [model_size, model_size, n_coef, n_coef]."""
-        spread = (self.rows**2).transpose(0, 2, 1) @ weights @ self.columns**2
-        scaled = self.terms * self.flux[:, None]
-        n_star, n_coef = scaled.shape
-        products = (scaled[:, :, None] * scaled[:, None, :]).reshape(n_star, n_coef * n_coef)
-        blocks = np.einsum("nj,nyx->yxj", products, spread)
-        return blocks.reshape(*blocks.shape[:2], n_coef, n_coef)
+        """Return the diagonal blocks of A^T W A: [n_coef, n_coef, model_size, model_size]."""
+        scaled = self._factors()
+        n_coef = scaled.shape[1]
+        upper = np.triu_indices(n_coef)
+        rows, columns = ((first, weight**2) for first, weight in (self.rows, self.columns))
+        products = np.ascontiguousarray(scaled[:, upper[0]] * scaled[:, upper[1]])
+        spread = _psffit.transpose(weights, products, rows, columns, self.model_size, self.model_size)
+        blocks = np.empty((n_coef, n_coef, *spread.shape[1:]))
+        blocks[upper] = spread
+        blocks[upper[::-1]] = spread
+        return blocks
+
+    def _factors(self) -> np.ndarray:
+        return np.ascontiguousarray(self.terms * self.flux[:, None])
+
+
+@dataclass(frozen=True)
+class Prior:
+    """What is known of basis images before the stars: mean + S z, z independent Gaussians of mean 0.
+
+    Attributes
+    ----------
+    mean : ndarray of float64 [n_coef, model_size, model_size]
+        Mean of the basis images.
+    sigma : ndarray of float64 [n_coef, model_size, model_size]
+        Standard deviation of z.
+    smoother : ndarray of float64 [model_size, model_size]
+        S along one axis, symmetric.
+    """
+
+    mean: np.ndarray
+    sigma: np.ndarray
+    smoother: np.ndarray
+
+    def images(self, z: np.ndarray) -> np.ndarray:
+        """Return the basis images of z."""
+        return self.mean + self.smooth(z)
+
+    def smooth(self, z: np.ndarray) -> np.ndarray:
+        """Return S z, which is also the transpose of S at z."""
+        return self.smoother @ z @ self.smoother
 
 
 def solve(
     forms: StarForms,
     stamps: np.ndarray,
     weights: np.ndarray,
-    prior: np.ndarray,
-    prior_sigma: np.ndarray,
+    prior: Prior,
     start: np.ndarray,
     *,
     tolerance: float = 1e-5,
     max_iterations: int = 60,
 ) -> np.ndarray:
-    """Minimise sum w (stamps - A basis)^2 + sum ((basis - prior)/prior_sigma)^2.
+    """Minimise sum w (stamps - A basis)^2 + sum (z/sigma)^2 over z, with basis = mean + S z.
 
     Conjugate gradients on the normal equations, preconditioned by their block of each model pixel.
 
@@ -155,47 +192,60 @@ def solve(
         The map A.
     stamps, weights : ndarray of float64 [n, size, size]
         Data and inverse variances; 0 leaves a pixel out (its value must be finite).
-    prior, prior_sigma : ndarray of float64 [n_coef, model_size, model_size]
-        Mean and standard deviation of the Gaussian prior of each coefficient.
+    prior : Prior
+        Mean and correlation of the basis images, standard deviations of z.
     start : ndarray of float64 [n_coef, model_size, model_size]
-        Where to start.
+        z to start from.
     tolerance : float, optional
-        Stop when the preconditioned gradient has shrunk to this fraction of its norm for basis = prior.
+        Stop when the preconditioned gradient has shrunk to this fraction of its norm for z = 0.
     max_iterations : int, optional
         Hard stop.
 
     Returns
     -------
     ndarray of float64 [n_coef, model_size, model_size]
-        The basis images.
+        z.
+
+    Raises
+    ------
+    MeasurementError
+        If the normal equations have no solution.
     """
-    precision = prior_sigma**-2.0
-    n_coef = len(prior)
-    blocks = forms.normal_blocks(weights)
-    diagonal = np.arange(n_coef)
-    blocks[..., diagonal, diagonal] += np.moveaxis(precision, 0, -1)
-    inverse = np.linalg.inv(blocks)
+    precision = prior.sigma**-2.0
+    inverse = _inverse_blocks(forms, weights, prior, precision)
 
     def precondition(gradient: np.ndarray) -> np.ndarray:
-        return np.einsum("yxkl,lyx->kyx", inverse, gradient)
+        return np.einsum("klyx,lyx->kyx", inverse, gradient)
 
-    def downhill(basis: np.ndarray) -> np.ndarray:
-        return forms.transpose(weights * (stamps - forms.draw(basis))) - precision * (basis - prior)
-
-    reference = downhill(prior)
-    limit = tolerance**2 * float(np.sum(reference * precondition(reference)))
-    basis = np.array(start, dtype=float)
-    residual = downhill(basis)
+    residual = prior.smooth(forms.transpose(weights * (stamps - forms.draw(prior.mean))))
+    step = precondition(residual)
+    limit = tolerance**2 * float(np.sum(residual * step))
+    z = np.array(start, dtype=float)
+    residual -= prior.smooth(forms.normal(weights, prior.smooth(z))) + precision * z
     step = precondition(residual)
     norm = float(np.sum(residual * step))
     for _ in range(max_iterations):
         if norm <= limit:
             break
-        curved = forms.transpose(weights * forms.draw(step)) + precision * step
+        curved = prior.smooth(forms.normal(weights, prior.smooth(step))) + precision * step
         length = norm / float(np.sum(step * curved))
-        basis += length * step
+        z += length * step
         residual -= length * curved
         conditioned = precondition(residual)
         previous, norm = norm, float(np.sum(residual * conditioned))
         step = conditioned + norm / previous * step
-    return basis
+    return z
+
+
+def _inverse_blocks(forms: StarForms, weights: np.ndarray, prior: Prior, precision: np.ndarray) -> np.ndarray:
+    """Return the inverse of the diagonal blocks of the normal equations, [n_coef, n_coef, model_size, model_size]."""
+    square = prior.smoother**2
+    blocks = square @ forms.normal_blocks(weights) @ square
+    n_coef = len(precision)
+    diagonal = np.arange(n_coef)
+    blocks[diagonal, diagonal] += precision
+    try:
+        inverse = np.linalg.inv(np.moveaxis(blocks, (0, 1), (-2, -1)))
+    except np.linalg.LinAlgError as error:
+        raise MeasurementError(f"the fit of the PSF model to {len(weights)} stars is singular") from error
+    return np.ascontiguousarray(np.moveaxis(inverse, (-2, -1), (0, 1)))

@@ -7,15 +7,23 @@ from dataclasses import dataclass
 import numpy as np
 
 from shapempi.errors import MeasurementError
+from shapempi.kernels import _psffit
 from shapempi.measure.moments import adaptive_moments
+from shapempi.measure.psf_params import PsfModelParams
 from shapempi.measure.psf_sample import StarSample
-from shapempi.measure.psf_solve import StarForms, polynomial_terms, pulling_matrices, resampling_matrices
+from shapempi.measure.psf_solve import StarForms, polynomial_terms
 
 __all__ = ["ModelGrid", "PsfStars", "normalisation"]
 
-#: Gaussian [pixel] that a grid finer than the pixels is smoothed by, times sqrt(1 - sampling^2).  The stars do not
-#: say what happens between pixels at higher frequencies; without it each sub-lattice of the grid is fitted alone.
-_SMOOTHING = 0.7
+FWHM_PER_SIGMA = 2.0 * np.sqrt(2.0 * np.log(2.0))
+
+#: Radius [sigma] inside which a star's light is its flux, before there is a model.
+_FLUX_RADIUS = 3.0
+#: Width of the rings of the radial profile [sigma], and number of rings before they grow with the radius.
+_RING = 0.25
+_RINGS = 12
+#: The profile falls to this fraction of its maximum.
+_FLOOR = 1e-6
 
 
 def normalisation(shape: tuple[int, int]) -> tuple[tuple[float, float], tuple[float, float]]:
@@ -39,26 +47,25 @@ class ModelGrid:
     size: int
     sampling: float
 
-    def smoother(self) -> np.ndarray:
-        """Return the matrix [size, size] that smooths one axis of the basis; the unit matrix for a step of 1."""
-        width = _SMOOTHING * np.sqrt(1.0 - self.sampling**2) / self.sampling
+    def smoother(self, width: float) -> np.ndarray:
+        """Return the matrix [size, size] that correlates one axis by a Gaussian [pixel]; it keeps the variance."""
+        grid = np.arange(self.size) * self.sampling
+        distance = grid[:, None] - grid
         if width == 0.0:
             return np.eye(self.size)
-        grid = np.arange(self.size)
-        kernel = np.exp(-0.5 * ((grid[:, None] - grid) / width) ** 2)
-        return kernel / kernel.sum(axis=1, keepdims=True)
+        kernel = np.exp(-0.5 * (distance / width) ** 2)
+        middle = kernel[self.size // 2]
+        return kernel / np.sqrt(np.sum(middle**2))
+
+    def core(self, images: np.ndarray, radius: float) -> np.ndarray:
+        """Return the part of images [n, size, size] within a radius [pixel] of the centre along each axis."""
+        cut = max(self.size // 2 - int(np.ceil(radius / self.sampling)), 0)
+        return images[:, cut : self.size - cut, cut : self.size - cut]
 
     def radius(self) -> np.ndarray:
         """Return the distance of each model pixel from the centre [model pixel], [size, size]."""
         grid = np.arange(self.size) - (self.size - 1) / 2
         return np.hypot(grid[:, None], grid)
-
-    def crop(self, stamps: np.ndarray) -> np.ndarray:
-        """Return the part of stamps [n, y, x] that the grid covers."""
-        largest = int(self.size * self.sampling)
-        ny, nx = stamps.shape[1:]
-        cut_y, cut_x = max(ny - largest + 1, 0) // 2, max(nx - largest + 1, 0) // 2
-        return stamps[:, cut_y : ny - cut_y, cut_x : nx - cut_x]
 
 
 @dataclass(frozen=True)
@@ -93,21 +100,23 @@ class PsfStars:
     grid: ModelGrid
 
     @classmethod
-    def prepare(cls, sample: StarSample, grid: ModelGrid) -> PsfStars:
-        """Drop unusable pixels, normalise the positions, measure the typical size.
+    def prepare(cls, sample: StarSample, form: PsfModelParams) -> PsfStars:
+        """Drop unusable pixels, normalise the positions, measure the typical size and choose the grid by it.
 
         Raises
         ------
         MeasurementError
             If no star has adaptive moments.
         """
-        usable = grid.crop(sample.usable())
-        data = np.where(usable, grid.crop(sample.vignets), 0.0).astype(float)
-        weight = np.where(usable, grid.crop(sample.weights), 0.0).astype(float)
+        usable = _crop(sample.usable(), form.size)
+        data = np.where(usable, _crop(sample.vignets, form.size), 0.0).astype(float)
+        weight = np.where(usable, _crop(sample.weights, form.size), 0.0).astype(float)
         moments = adaptive_moments(data, weight)
         sigma = moments["sigma"][moments["flag"] == 0]
         if len(sigma) == 0:
             raise MeasurementError(f"none of {len(data)} stars has adaptive moments: no PSF model")
+        typical = float(np.median(sigma))
+        step = form.step(FWHM_PER_SIGMA * typical)
         (zero_x, zero_y), (scale_x, scale_y) = normalisation(sample.shape)
         return cls(
             data=data,
@@ -116,8 +125,8 @@ class PsfStars:
             v=(np.asarray(sample.y, dtype=float) + 1.0 - zero_y) / scale_y,
             offset=np.asarray(sample.offset, dtype=float),
             gain=sample.gain if np.isfinite(sample.gain) else 0.0,
-            sigma=float(np.median(sigma)),
-            grid=grid,
+            sigma=typical,
+            grid=ModelGrid(form.grid_size(step), step),
         )
 
     def __len__(self) -> int:
@@ -127,35 +136,73 @@ class PsfStars:
     def forms(self, degree: int, offset: np.ndarray) -> StarForms:
         """Return the forms of stars of flux 1 with their centres at given offsets [n, 2]."""
         ny, nx = self.data.shape[1:]
-        smoother = self.grid.smoother()
         return StarForms(
             terms=polynomial_terms(degree, self.u, self.v),
             flux=np.ones(len(self)),
-            rows=resampling_matrices(offset[:, 1], ny, self.grid.size, self.grid.sampling) @ smoother,
-            columns=resampling_matrices(offset[:, 0], nx, self.grid.size, self.grid.sampling) @ smoother,
+            rows=_psffit.taps(offset[:, 1], ny, self.grid.size, self.grid.sampling),
+            columns=_psffit.taps(offset[:, 0], nx, self.grid.size, self.grid.sampling),
+            model_size=self.grid.size,
         )
 
-    def median(self) -> np.ndarray:
-        """Return the median of the stars, shifted to the model's grid and scaled to unit flux, [size, size].
+    def median_profile(self) -> np.ndarray:
+        """Return the stars' median radial profile on the model's grid, for unit flux, [size, size].
+
+        Whatever the sampling, neighbours and cosmic rays, there are many good pixels at every distance.
 
         Raises
         ------
         MeasurementError
             If the stars have no light.
         """
-        ny, nx = self.data.shape[1:]
-        rows = pulling_matrices(self.offset[:, 1], ny, self.grid.size, self.grid.sampling)
-        columns = pulling_matrices(self.offset[:, 0], nx, self.grid.size, self.grid.sampling).transpose(0, 2, 1)
-        seen = rows @ (self.weight > 0).astype(float) @ columns > 0.9
-        flux = np.sum(self.data * (self.radius(self.offset) < 3.0 * self.sigma), axis=(1, 2))
+        radius = self.radius(self.offset)
+        flux = np.sum(self.data * (radius < _FLUX_RADIUS * self.sigma), axis=(1, 2))
         bright = flux > 0
         if not bright.any():
             raise MeasurementError(f"none of {len(self)} stars for the PSF model has positive flux")
-        scaled = np.ma.masked_array(rows @ self.data @ columns, ~seen)[bright] / flux[bright, None, None]
-        median = np.ma.filled(np.ma.median(scaled, axis=0), 0.0)
-        if not median.sum() > 0:
+        seen = (self.weight > 0) & bright[:, None, None]
+        scaled = self.data[seen] / np.broadcast_to(flux[:, None, None], seen.shape)[seen]
+        ring = self._rings(radius[seen])
+        count = np.bincount(ring)
+        order = np.lexsort((scaled, ring))
+        median = scaled[order][np.minimum(np.cumsum(count) - count + count // 2, len(order) - 1)]
+        if not median.max() > 0:
             raise MeasurementError(f"the median of {bright.sum()} stars for the PSF model has no positive flux")
-        return median / (median.sum() * self.grid.sampling**2)
+        return self._round_image(radius[seen], ring, np.where(count > 0, median, 0.0))
+
+    def mean_profile(self, weight: np.ndarray, flux: np.ndarray, offset: np.ndarray) -> np.ndarray:
+        """Return the mean radial profile of stars of known fluxes and offsets on the model's grid, [size, size].
+
+        It is round, positive and falling.
+
+        Raises
+        ------
+        MeasurementError
+            If the stars have no light.
+        """
+        radius = self.radius(offset).ravel()
+        ring = self._rings(radius)
+        scaled = weight * flux[:, None, None]
+        light = np.bincount(ring, (scaled * self.data).ravel())
+        seen = np.bincount(ring, (scaled * flux[:, None, None]).ravel())
+        mean = np.where(seen > 0, light / np.where(seen > 0, seen, 1.0), 0.0)
+        if not mean.max() > 0:
+            raise MeasurementError(f"{len(self)} stars for the PSF model have no light")
+        return self._round_image(radius, ring, mean)
+
+    def _rings(self, radius: np.ndarray) -> np.ndarray:
+        """Return the numbers of rings of equal widths inside and of equal relative widths outside."""
+        units = radius / (_RING * self.sigma)
+        return np.where(units < _RINGS, units, _RINGS * (1.0 + np.log(np.maximum(units / _RINGS, 1.0)))).astype(int)
+
+    def _round_image(self, radius: np.ndarray, ring: np.ndarray, profile: np.ndarray) -> np.ndarray:
+        """Return a radial profile as an image of unit flux; empty rings are passed over."""
+        count = np.bincount(ring)
+        filled = count > 0
+        middle = np.bincount(ring, radius)[filled] / count[filled]
+        # The floor keeps the prior's width positive where the sky is all that is seen.
+        falling = np.minimum.accumulate(np.maximum(profile[filled], _FLOOR * profile.max()))
+        image = np.exp(np.interp(self.grid.radius() * self.grid.sampling, middle, np.log(falling)))
+        return image / (image.sum() * self.grid.sampling**2)
 
     def weights(self, model: np.ndarray, accuracy: float) -> np.ndarray:
         """Return the inverse variance with photon noise and relative error of a model [n, y, x] of the stars added."""
@@ -166,7 +213,24 @@ class PsfStars:
 
     def radius(self, offset: np.ndarray) -> np.ndarray:
         """Return the distance of each pixel from its star's centre at a given offset [pixel], [n, y, x]."""
+        x, y = self._axes(offset)
+        return np.hypot(x, y)
+
+    def place(self, offset: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return x and y of each pixel from its star's centre at a given offset [sigma], each [n, y, x]."""
+        x, y = self._axes(offset)
+        return np.broadcast_to(x / self.sigma, self.data.shape), np.broadcast_to(y / self.sigma, self.data.shape)
+
+    def _axes(self, offset: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return x [n, 1, x] and y [n, y, 1] of each pixel from its star's centre [pixel]."""
         ny, nx = self.data.shape[1:]
-        dx = np.arange(nx) - (nx - 1) / 2 - offset[:, :1]
-        dy = np.arange(ny) - (ny - 1) / 2 - offset[:, 1:]
-        return np.hypot(dx[:, None, :], dy[:, :, None])
+        x = np.arange(nx) - (nx - 1) / 2 - offset[:, :1]
+        y = np.arange(ny) - (ny - 1) / 2 - offset[:, 1:]
+        return x[:, None, :], y[:, :, None]
+
+
+def _crop(stamps: np.ndarray, size: int) -> np.ndarray:
+    """Return the central `size` pixels of stamps [n, y, x] along each axis, one more where their number is even."""
+    ny, nx = stamps.shape[1:]
+    cut_y, cut_x = max(ny - size, 0) // 2, max(nx - size, 0) // 2
+    return stamps[:, cut_y : ny - cut_y, cut_x : nx - cut_x]
