@@ -162,6 +162,21 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_psf_verbs(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Declare the verbs about stars and PSF models."""
+    verb = commands.add_parser("select-stars", help="apply a star selection to catalogues: masks, splits, statistics")
+    verb.add_argument(
+        "selection", metavar="SELECTION", help=f".setools file, or `{psf_verbs.STANDARD}` for the one that is built in"
+    )
+    verb.add_argument("catalogues", type=Path, nargs="+", metavar="CATALOGUE", help="FITS_LDAC catalogue of one CCD")
+    verb.add_argument("--output", type=Path, metavar="DIR", required=True, help="folder to write")
+    verb.add_argument("--plots", action="store_true", help="draw the plots, too")
+    verb.add_argument("--config", type=Path, metavar="CONFIG", help="TOML file whose [stars] are the constants")
+    verb.add_argument(
+        "--constant", action="append", default=[], metavar="NAME=VALUE", help="a constant, such as pixel_scale=0.187"
+    )
+    verb.add_argument("--seed", type=int, metavar="N", help="seed of the random splits (the configuration's, or 1)")
+    verb.add_argument("--overwrite", action="store_true", help="replace files that are already there")
+    verb.set_defaults(verb=psf_verbs.select_stars)
+
     verb = commands.add_parser(
         "validate-psf", help="PSF models against held-back stars: residuals, maps, trends, rho statistics, figures"
     )

@@ -5,15 +5,58 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from pathlib import Path
 
 from shapempi.config import load
-from shapempi.errors import ConfigError
+from shapempi.errors import ConfigError, MissingInputError, ShapempiError
 from shapempi.ids import CcdId
 from shapempi.interpolate import Interpolated, interpolate_catalogue, interpolate_epochs, interpolate_stars
+from shapempi.selection import select_stars_of
 from shapempi.validate_psf import validate_run
 from shapempi.validation.params import ValidationParams
 
-__all__ = ["interpolate_classic", "interpolate_multi_epoch", "interpolate_validation", "validate_psf"]
+__all__ = [
+    "STANDARD",
+    "interpolate_classic",
+    "interpolate_multi_epoch",
+    "interpolate_validation",
+    "select_stars",
+    "validate_psf",
+]
+
+#: What stands for the standard selection in place of a file.
+STANDARD = "standard"
+
+
+def select_stars(options: argparse.Namespace) -> int:
+    """Apply a star selection to catalogues."""
+    settings = None if options.config is None else load(options.config)
+    found = select_stars_of(
+        None if options.selection == STANDARD else Path(options.selection),
+        options.catalogues,
+        options.output,
+        plots=options.plots,
+        seed=options.seed if options.seed is not None else 1 if settings is None else settings.survey.seed,
+        overwrite=options.overwrite,
+        constants=dict(_constant(text) for text in options.constant),
+        params=None if settings is None else settings.stars,
+    )
+    failed: list[ShapempiError] = []
+    for each in found:
+        print("\n".join(each.lines()), file=sys.stdout if each.error is None else sys.stderr, flush=True)
+        failed += [each.error] if each.error is not None else []
+    if not failed:
+        return 0
+    return 3 if all(isinstance(error, MissingInputError) for error in failed) else 1
+
+
+def _constant(text: str) -> tuple[str, float]:
+    """Return name and value of a text NAME=VALUE."""
+    name, equals, value = text.partition("=")
+    try:
+        return name.strip(), float(value if equals else "")
+    except ValueError as error:
+        raise ConfigError(f"--constant {text}: a constant is written NAME=NUMBER") from error
 
 
 def validate_psf(options: argparse.Namespace) -> int:

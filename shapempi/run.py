@@ -15,12 +15,16 @@ import numpy as np
 from shapempi.config import Config, load
 from shapempi.engines.psf import make_engine
 from shapempi.errors import ShapempiError
-from shapempi.ids import TileId
+from shapempi.ids import CcdId, TileId
 from shapempi.io.journal import Journal, write_status
 from shapempi.io.parts import PartReader, PartWriter, scan
 from shapempi.io.runfolder import RunFolder
 from shapempi.io.starcat import STAR_DTYPE, read_star_catalogue
+from shapempi.measure.detection_table import DETECTION_DTYPE
+from shapempi.measure.setools.outcome import Selection
+from shapempi.measure.setools.program import Program
 from shapempi.measure.shapes import ENGINES
+from shapempi.measure.stars import check_program
 from shapempi.mpi.attempt import Stopwatch, attempt
 from shapempi.mpi.comm import Comm, connect
 from shapempi.mpi.farm import run_master, run_worker
@@ -28,7 +32,9 @@ from shapempi.mpi.schedule import Schedule
 from shapempi.mpi.unit import Outcome, Place, State, Unit
 from shapempi.product import Location
 from shapempi.report.progress import Progress, error_console, seconds_left
+from shapempi.report.selection_files import write_selection
 from shapempi.report.summary import RunSummary
+from shapempi.selection import read_selection
 from shapempi.stages.base import Stage
 from shapempi.stages.block import BlockStage
 from shapempi.stages.ccd import CcdStage
@@ -50,6 +56,7 @@ class _Setup:
     config: Config
     inputs: SurveyInputs
     stars: np.ndarray
+    selection: Program
     folder: Path
     job: str
     digest: str
@@ -82,7 +89,17 @@ class Crew:
         config, inputs, stars = self._setup.config, self._setup.inputs, self._setup.stars
         seed = config.survey.seed
         return {
-            "ccd": CcdStage(inputs, stars, config.exposure, config.stars, config.psf, make_engine(config.psf), seed),
+            "ccd": CcdStage(
+                inputs=inputs,
+                bright_stars=stars,
+                exposure=config.exposure,
+                stars=config.stars,
+                selection=self._setup.selection,
+                psf=config.psf,
+                psf_engine=make_engine(config.psf),
+                seed=seed,
+                keep_selection=self._keep_selection if config.stars.output else None,
+            ),
             "tile": TileStage(inputs, self._reader, stars, config.tile, config.run.block_size),
             "block": BlockStage(inputs, self._reader, config.vignet, config.spread, config.shapes, seed),
         }
@@ -105,6 +122,11 @@ class Crew:
                 self._writer = PartWriter(self._setup.folder, self._setup.job, self._rank, digest=self._setup.digest)
             location = self._writer.commit(commit_name(unit, places), product, n_row)
         return Place(location.file, location.group, location.crc32, location.n_row)
+
+    def _keep_selection(self, ccd: CcdId, found: Selection, table: np.ndarray, header: str) -> None:
+        """Write what `stars.output` asks for; done anew, a unit replaces its files."""
+        folder, kinds = self._setup.folder / "stars", self._setup.config.stars.output
+        write_selection(found, table, header, folder, f"-{ccd}", kinds, overwrite=True)
 
     def close(self) -> None:
         """Close the part file."""
@@ -145,13 +167,16 @@ def run(path: Path, *, live: bool = False) -> int:
                 config = load(path)
                 ENGINES[config.shapes.engine]()  # one that is not installed says so before any work
                 make_engine(config.psf)
+                selection = read_selection(Path(config.stars.selection) if config.stars.selection else None)
+                check_program(selection, config.stars, DETECTION_DTYPE)
                 inputs = find_inputs(config.input)
                 stars = _bright_stars(config.input.star_catalogue)
                 plan = make_plan(inputs)
-                folder = RunFolder.open(config.run.folder, config.digest())
+                digest = config.digest(selection.text) if config.stars.selection else config.digest()
+                folder = RunFolder.open(config.run.folder, digest)
                 folder.keep("config.toml", path.read_bytes())
                 folder.keep("plan.json", plan.to_json().encode())
-                setup = _Setup(config, inputs, stars, folder.path, folder.job, config.digest())
+                setup = _Setup(config, inputs, stars, selection, folder.path, folder.job, digest)
             except ShapempiError as error:
                 failure = error
         setup = comm.share(setup)

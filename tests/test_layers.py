@@ -23,11 +23,12 @@ MAY_IMPORT = {
     "__main__": {"cli"},
     "cli": {"verbs", "psf_verbs", "grammar", "errors"},
     "verbs": {"run", "calibrate", "chain", "gather", "grammar", "units", "config"} | BELOW_CONFIG,
-    "psf_verbs": {"validate_psf", "interpolate", "config"} | BELOW_CONFIG,
+    "psf_verbs": {"validate_psf", "interpolate", "selection", "config"} | BELOW_CONFIG,
     "calibrate": {"config"} | BELOW_CONFIG,
     "chain": {"run", "gather", "config"} | BELOW_CONFIG,
-    "run": {"units", "config"} | BELOW_CONFIG,
+    "run": {"units", "selection", "config"} | BELOW_CONFIG,
     "gather": {"units"} | SURVEY,
+    "selection": {"report", "measure"} | SURVEY,  # star selections on catalogue files
     "validate_psf": {"report", "validation"} | SURVEY,
     "run_psf": {"gather", "units", "measure"} | SURVEY,  # the PSF models of a run, for tools that draw them
     "interpolate": {"run_psf", "measure"} | SURVEY,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,6 +19,8 @@ from shapempi.measure.mask import MaskParams, MaskPlane, bright_stars, make_mask
 from shapempi.measure.psf_outcome import PsfFit, PsfStatus
 from shapempi.measure.psf_sample import StarSample
 from shapempi.measure.psf_validate import validate
+from shapempi.measure.setools.outcome import Selection
+from shapempi.measure.setools.program import Program
 from shapempi.measure.stars import StarParams, StarSelection, select_stars
 from shapempi.megacam import UPSIDE_DOWN
 from shapempi.params import Params
@@ -50,19 +52,25 @@ class CcdStage:
         The survey's bright-star catalogue: structured array with ra, dec [deg] and mag.
     exposure, stars, psf : Params
         The settings of the steps.
+    selection : Program
+        The star selection.
     psf_engine : PsfEngine
         What makes the PSF models.
     seed : int
         The survey's seed.
+    keep_selection : callable, optional
+        Takes the CCD, the outcome of its star selection, its detections and its FITS header, to write them.
     """
 
     inputs: SurveyInputs
     bright_stars: np.ndarray
     exposure: ExposureParams
     stars: StarParams
+    selection: Program
     psf: PsfParams
     psf_engine: PsfEngine
     seed: int
+    keep_selection: Callable[[CcdId, Selection, np.ndarray, str], None] | None = None
 
     def process(self, payload: Mapping[str, Any], inputs: Mapping[str, Location], watch: Watch) -> tuple[Product, int]:
         """Do one CCD; see `Stage.process`.
@@ -104,7 +112,17 @@ class CcdStage:
         with watch("stars"):
             scale = image.wcs.pixel_scale(nx / 2, ny / 2)
             rng = np.random.default_rng([self.seed, ccd.exposure, ccd.ccd])
-            selection = select_stars(detections.table, scale, self.stars, rng, shape=(ny, nx))
+            selection = select_stars(
+                detections.table,
+                scale,
+                self.stars,
+                rng,
+                program=self.selection,
+                shape=(ny, nx),
+                constants={"exposure": float(ccd.exposure), "ccd": float(ccd.ccd)},
+            )
+            if self.keep_selection is not None and selection.outcome is not None:
+                self.keep_selection(ccd, selection.outcome, detections.table, image.header)
             chosen = replace(detections, table=detections.table[selection.selected])
             sample = cut_stars(data, image, mask.plane, chosen, self.psf.size)
         train = selection.train[selection.selected]
@@ -186,10 +204,13 @@ def _star_table(
 
 def _statistics(ccd: CcdId, selection: StarSelection) -> np.ndarray:
     """Return what the selection says of the CCD, one row per number."""
-    table = empty_table(STAR_STATISTIC_COLUMNS, len(selection.statistics))
+    table = empty_table(STAR_STATISTIC_COLUMNS, len(selection.rows))
     table["exposure"], table["ccd"] = ccd.exposure, ccd.ccd
-    for row, (label, value) in zip(table, selection.statistics.items(), strict=True):
-        row["section"], row["label"], row["value"] = b"stars", label.encode(), value
+    for i, found in enumerate(selection.rows):
+        table[i]["section"], table[i]["label"] = (
+            text.encode("ascii", "replace") for text in (found.section, found.label)
+        )
+        table[i]["value"] = found.value
     return table
 
 

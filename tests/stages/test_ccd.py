@@ -13,7 +13,8 @@ from shapempi.image import Image
 from shapempi.io.starcat import STAR_DTYPE
 from shapempi.measure.mask import MaskParams
 from shapempi.measure.moments import adaptive_moments
-from shapempi.measure.stars import StarParams
+from shapempi.measure.setools.program import parse
+from shapempi.measure.stars import StarParams, standard_program
 from shapempi.mpi.attempt import Stopwatch
 from shapempi.psf import PsfModel
 from shapempi.stages.ccd import CcdStage, ExposureParams
@@ -91,12 +92,19 @@ class Inputs:
         return self.image
 
 
-def process(image, *, stars=None, psf=None, mask=None):
+def process(image, *, stars=None, selection=None, psf=None, mask=None):
     """Return the product of a CCD."""
     psf = PsfParams() if psf is None else psf
     exposure = ExposureParams(mask=MaskParams(border_width=5) if mask is None else mask)
     stage = CcdStage(
-        Inputs(image), NO_BRIGHT_STARS, exposure, StarParams() if stars is None else stars, psf, make_engine(psf), 7
+        inputs=Inputs(image),
+        bright_stars=NO_BRIGHT_STARS,
+        exposure=exposure,
+        stars=StarParams() if stars is None else stars,
+        selection=standard_program() if selection is None else selection,
+        psf=psf,
+        psf_engine=make_engine(psf),
+        seed=7,
     )
     product, n_row = stage.process({"exposure": 2243881, "ccd": 12}, {}, Stopwatch())
     assert n_row == len(product.arrays["stars"])
@@ -151,6 +159,30 @@ def test_a_good_ccd_has_a_model_and_all_its_tables():
         assert (table["ACCEPTED"] == 1).all()
         assert np.median(table["chi2"]) == pytest.approx(1.0, abs=0.2)
         assert np.mean(table["T_star"] / table["T_psf"]) == pytest.approx(1.0, abs=0.02)
+
+
+def test_statistics_of_a_selection_of_the_users_own():
+    text = """
+    [MASK:bright]
+    MAG_AUTO < 20 and FLAGS == 0
+    [RAND_SPLIT:half]
+    RATIO = 50
+    MASK = bright
+    [STAT:all]
+    "faintest" = max(MAG_AUTO{bright})
+    "exposure" = exposure
+    """
+    own = StarParams(selection="own.setools", mask="bright", split="half")
+    psf = PsfParams(acceptance={"min_stars": 8})
+    product = process(good_sky(60), stars=own, selection=parse(text, "own.setools"), psf=psf)
+    row = status_of(product)
+    assert row["status"] == b"accepted"
+    assert row["n_test"] == np.ceil(row["n_star"] / 2)
+    magnitudes = np.concatenate([product.arrays[name]["MAG"] for name in ("stars", "training_stars")])
+    assert magnitudes.max() < 20
+    statistics = product.arrays["star_statistics"]
+    assert statistics["label"].tolist() == [b"faintest", b"exposure"]
+    assert statistics["value"].tolist() == [magnitudes.max(), 2243881.0]
 
 
 @pytest.mark.parametrize(("n", "status"), [(0, "no_stars"), (1, "few_stars"), (5, "few_stars"), (19, "few_stars")])
