@@ -5,133 +5,39 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Mapping
-from dataclasses import astuple, dataclass, replace
-from functools import cached_property
+from dataclasses import astuple, replace
 from pathlib import Path
 
 import numpy as np
 
-from shapempi.config import Config, load
+from shapempi.config import load
+from shapempi.crew import Crew, Setup
 from shapempi.engines.psf import make_engine
 from shapempi.errors import ShapempiError
-from shapempi.ids import CcdId, TileId
+from shapempi.ids import TileId
 from shapempi.io.journal import Journal, write_status
-from shapempi.io.parts import PartReader, PartWriter, scan
+from shapempi.io.parts import PartReader, scan
 from shapempi.io.runfolder import RunFolder
 from shapempi.io.starcat import STAR_DTYPE, read_star_catalogue
 from shapempi.measure.detection_table import DETECTION_DTYPE
-from shapempi.measure.setools.outcome import Selection
-from shapempi.measure.setools.program import Program
 from shapempi.measure.shapes import ENGINES
 from shapempi.measure.stars import check_program
-from shapempi.mpi.attempt import Stopwatch, attempt
 from shapempi.mpi.comm import Comm, connect
 from shapempi.mpi.farm import run_master, run_worker
 from shapempi.mpi.schedule import Schedule
 from shapempi.mpi.unit import Outcome, Place, State, Unit
 from shapempi.product import Location
 from shapempi.report.progress import Progress, error_console, seconds_left
-from shapempi.report.selection_files import write_selection
 from shapempi.report.summary import RunSummary
 from shapempi.selection import read_selection
-from shapempi.stages.base import Stage
-from shapempi.stages.block import BlockStage
-from shapempi.stages.ccd import CcdStage
-from shapempi.stages.tile import TileStage
 from shapempi.survey.graph import SurveyPlan, make_plan
-from shapempi.survey.inputs import SurveyInputs, find_inputs
+from shapempi.survey.inputs import find_inputs
 from shapempi.units import BLOCK_ARRAYS, block_units, commit_name, complete, first_units
 
 __all__ = ["exit_code", "run"]
 
 #: Time between two writes of RUN/status.json [s].
 STATUS_SECONDS = 10.0
-
-
-@dataclass(frozen=True)
-class _Setup:
-    """What every rank must know before it can work."""
-
-    config: Config
-    inputs: SurveyInputs
-    stars: np.ndarray
-    selection: Program
-    folder: Path
-    job: str
-    digest: str
-
-
-class Crew:
-    """What one rank needs to do units: the stages, a reader of products, a writer of its own part file.
-
-    Parameters
-    ----------
-    setup : _Setup
-        Configuration, inputs and run folder.
-    rank : int
-        This rank.
-    host : str
-        Name of this machine.
-    """
-
-    def __init__(self, setup: _Setup, rank: int, host: str) -> None:
-        self._setup = setup
-        self._rank = rank
-        self._host = host
-        self._reader = PartReader(setup.folder)
-        self._writer: PartWriter | None = None
-        self._remark = ""
-
-    @cached_property
-    def _stages(self) -> dict[str, Stage]:
-        """The stages, made when the first unit comes."""
-        config, inputs, stars = self._setup.config, self._setup.inputs, self._setup.stars
-        seed = config.survey.seed
-        return {
-            "ccd": CcdStage(
-                inputs=inputs,
-                bright_stars=stars,
-                exposure=config.exposure,
-                stars=config.stars,
-                selection=self._setup.selection,
-                psf=config.psf,
-                psf_engine=make_engine(config.psf),
-                seed=seed,
-                keep_selection=self._keep_selection if config.stars.output else None,
-            ),
-            "tile": TileStage(inputs, self._reader, stars, config.tile, config.run.block_size),
-            "block": BlockStage(inputs, self._reader, config.vignet, config.spread, config.shapes, seed),
-        }
-
-    def execute(self, unit: Unit, places: Mapping[str, Place]) -> Outcome:
-        """Do one unit and commit its product; an exception of the unit becomes its outcome."""
-        self._remark = ""
-        outcome = attempt(self._work, unit, places, rank=self._rank, host=self._host)
-        return replace(outcome, reason=self._remark) if outcome.state is State.DONE else outcome
-
-    def _work(self, unit: Unit, places: Mapping[str, Place], watch: Stopwatch) -> Place:
-        """Do one unit; returns where its product is committed."""
-        if unit.uid in places:
-            return places[unit.uid]  # an earlier run did it from the same inputs
-        inputs = {uid: Location(*place) for uid, place in places.items()}
-        product, n_row = self._stages[unit.kind].process(unit.payload, inputs, watch)
-        self._remark = str(product.attrs.get("psf_reason", ""))
-        with watch("commit"):
-            if self._writer is None:
-                self._writer = PartWriter(self._setup.folder, self._setup.job, self._rank, digest=self._setup.digest)
-            location = self._writer.commit(commit_name(unit, places), product, n_row)
-        return Place(location.file, location.group, location.crc32, location.n_row)
-
-    def _keep_selection(self, ccd: CcdId, found: Selection, table: np.ndarray, header: str) -> None:
-        """Write what `stars.output` asks for; done anew, a unit replaces its files."""
-        folder, kinds = self._setup.folder / "stars", self._setup.config.stars.output
-        write_selection(found, table, header, folder, f"-{ccd}", kinds, overwrite=True)
-
-    def close(self) -> None:
-        """Close the part file."""
-        if self._writer is not None:
-            self._writer.close()
 
 
 def run(path: Path, *, live: bool = False) -> int:
@@ -160,7 +66,7 @@ def run(path: Path, *, live: bool = False) -> int:
     failure: ShapempiError | None = None
     with connect() as comm:
         folder: RunFolder | None = None
-        setup: _Setup | None = None
+        setup: Setup | None = None
         plan: SurveyPlan | None = None
         if comm.rank == 0:
             try:
@@ -176,7 +82,7 @@ def run(path: Path, *, live: bool = False) -> int:
                 folder = RunFolder.open(config.run.folder, digest)
                 folder.keep("config.toml", path.read_bytes())
                 folder.keep("plan.json", plan.to_json().encode())
-                setup = _Setup(config, inputs, stars, selection, folder.path, folder.job, digest)
+                setup = Setup(config, inputs, stars, selection, folder.path, folder.job, digest)
             except ShapempiError as error:
                 failure = error
         setup = comm.share(setup)
@@ -200,7 +106,7 @@ def _bright_stars(catalogue: Path | None) -> np.ndarray:
     return np.zeros(0, STAR_DTYPE) if catalogue is None else read_star_catalogue(catalogue)
 
 
-def _lead(comm: Comm, setup: _Setup, plan: SurveyPlan, live: bool) -> int:
+def _lead(comm: Comm, setup: Setup, plan: SurveyPlan, live: bool) -> int:
     """Hand out the work on rank 0; returns the exit code of the run."""
     found = scan(setup.folder)
     committed = {name: Place(*astuple(location)) for name, location in found.locations.items()}
@@ -295,7 +201,7 @@ def exit_code(summary: RunSummary, plan: SurveyPlan) -> int:
 class _StatusFile:
     """Keeps RUN/status.json up to date for `shapempi status`."""
 
-    def __init__(self, setup: _Setup, schedule: Schedule, n_rank: int) -> None:
+    def __init__(self, setup: Setup, schedule: Schedule, n_rank: int) -> None:
         self._setup = setup
         self._schedule = schedule
         self._n_rank = n_rank

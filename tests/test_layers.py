@@ -26,7 +26,8 @@ MAY_IMPORT = {
     "psf_verbs": {"validate_psf", "interpolate", "selection", "config"} | BELOW_CONFIG,
     "calibrate": {"config"} | BELOW_CONFIG,
     "chain": {"run", "gather", "config"} | BELOW_CONFIG,
-    "run": {"units", "selection", "config"} | BELOW_CONFIG,
+    "run": {"crew", "units", "selection", "config"} | BELOW_CONFIG,
+    "crew": {"units", "config"} | BELOW_CONFIG,  # what a rank does with a unit
     "gather": {"units"} | SURVEY,
     "selection": {"report", "measure"} | SURVEY,  # star selections on catalogue files
     "validate_psf": {"report", "validation"} | SURVEY,

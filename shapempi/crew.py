@@ -1,0 +1,132 @@
+"""What one rank of a run does: units, by the stages, committed to a part file of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from shapempi.config import Config
+from shapempi.engines.psf import make_engine
+from shapempi.ids import CcdId
+from shapempi.io.parts import PartReader, PartWriter
+from shapempi.measure.setools.outcome import Selection
+from shapempi.measure.setools.program import Program
+from shapempi.mpi.attempt import Stopwatch, attempt
+from shapempi.mpi.unit import Outcome, Place, State, Unit
+from shapempi.product import Location
+from shapempi.report.selection_files import write_selection
+from shapempi.stages.base import Stage
+from shapempi.stages.block import BlockStage
+from shapempi.stages.ccd import CcdStage
+from shapempi.stages.tile import TileStage
+from shapempi.survey.inputs import SurveyInputs
+from shapempi.units import commit_name
+
+__all__ = ["Crew", "Setup"]
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What every rank must know before it can work.
+
+    Attributes
+    ----------
+    config : Config
+        The configuration.
+    inputs : SurveyInputs
+        Where the files are.
+    stars : ndarray of STAR_DTYPE [n]
+        The survey's bright stars.
+    selection : Program
+        The star selection.
+    folder : Path
+        The run folder.
+    job : str
+        Name of this start of the run: the folder of its part files.
+    digest : str
+        Fingerprint of everything that decides the catalogue.
+    """
+
+    config: Config
+    inputs: SurveyInputs
+    stars: np.ndarray
+    selection: Program
+    folder: Path
+    job: str
+    digest: str
+
+
+class Crew:
+    """What one rank needs to do units: the stages, a reader of products, a writer of its own part file.
+
+    Parameters
+    ----------
+    setup : Setup
+        Configuration, inputs and run folder.
+    rank : int
+        This rank.
+    host : str
+        Name of this machine.
+    """
+
+    def __init__(self, setup: Setup, rank: int, host: str) -> None:
+        self._setup = setup
+        self._rank = rank
+        self._host = host
+        self._reader = PartReader(setup.folder)
+        self._writer: PartWriter | None = None
+        self._remark = ""
+
+    @cached_property
+    def _stages(self) -> dict[str, Stage]:
+        """The stages, made when the first unit comes."""
+        config, inputs, stars = self._setup.config, self._setup.inputs, self._setup.stars
+        seed = config.survey.seed
+        return {
+            "ccd": CcdStage(
+                inputs=inputs,
+                bright_stars=stars,
+                exposure=config.exposure,
+                stars=config.stars,
+                selection=self._setup.selection,
+                psf=config.psf,
+                psf_engine=make_engine(config.psf),
+                seed=seed,
+                keep_selection=self._keep_selection if config.stars.output else None,
+            ),
+            "tile": TileStage(inputs, self._reader, stars, config.tile, config.run.block_size),
+            "block": BlockStage(inputs, self._reader, config.vignet, config.spread, config.shapes, seed),
+        }
+
+    def execute(self, unit: Unit, places: Mapping[str, Place]) -> Outcome:
+        """Do one unit and commit its product; an exception of the unit becomes its outcome."""
+        self._remark = ""
+        outcome = attempt(self._work, unit, places, rank=self._rank, host=self._host)
+        return replace(outcome, reason=self._remark) if outcome.state is State.DONE else outcome
+
+    def _work(self, unit: Unit, places: Mapping[str, Place], watch: Stopwatch) -> Place:
+        """Do one unit; returns where its product is committed."""
+        if unit.uid in places:
+            return places[unit.uid]  # an earlier run did it from the same inputs
+        inputs = {uid: Location(*place) for uid, place in places.items()}
+        product, n_row = self._stages[unit.kind].process(unit.payload, inputs, watch)
+        self._remark = str(product.attrs.get("psf_reason", ""))
+        with watch("commit"):
+            if self._writer is None:
+                self._writer = PartWriter(self._setup.folder, self._setup.job, self._rank, digest=self._setup.digest)
+            location = self._writer.commit(commit_name(unit, places), product, n_row)
+        return Place(location.file, location.group, location.crc32, location.n_row)
+
+    def _keep_selection(self, ccd: CcdId, found: Selection, table: np.ndarray, header: str) -> None:
+        """Write what `stars.output` asks for; done anew, a unit replaces its files."""
+        folder, kinds = self._setup.folder / "stars", self._setup.config.stars.output
+        write_selection(found, table, header, folder, f"-{ccd}", kinds, overwrite=True)
+
+    def close(self) -> None:
+        """Close the part file."""
+        if self._writer is not None:
+            self._writer.close()
