@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from shapempi.errors import ConfigError, MissingInputError
 from shapempi.io.ldac import read_ldac, read_ldac_units, write_ldac
-from shapempi.measure.stars import StarParams, select_stars
+from shapempi.measure.setools.functions import FUNCTIONS
+from shapempi.measure.setools.plots import KEYS
+from shapempi.measure.stars import IMAGE_CONSTANTS, StarParams, select_stars, standard_program
 from shapempi.report.selection_files import OUTPUTS, write_selection
 from shapempi.selection import read_selection, select_stars_of
 
@@ -220,3 +225,13 @@ def test_only_the_kinds_asked_for_are_written(tmp_path):
     blocked.write_text("a file")
     with pytest.raises(ConfigError, match="cannot be written"):
         write_selection(selection.outcome, table, HEADER, blocked, "-1-2", ["mask"], overwrite=False)
+
+
+def test_the_page_says_what_there_is():
+    page = (Path(__file__).parents[1] / "docs" / "selection.md").read_text(encoding="utf-8")
+    assert f"```\n{standard_program().text}```" in page, "docs/selection.md shows the standard file as it was"
+    assert set(FUNCTIONS) <= set(re.findall(r"`(\w+)\([^`]*\)`", page))
+    words = set(re.findall(r"`([^` ]+)`", page))
+    assert set(IMAGE_CONSTANTS) <= words
+    assert set(KEYS) <= words
+    assert {"RATIO", "STRATIFY", "OUTPUT_FORMAT", "NO_SAVE"} <= words

@@ -9,7 +9,7 @@ from shapempi.measure.setools.sections import PlotKind, PlotSection, Series
 from shapempi.measure.setools.settings import Setting, Settings
 from shapempi.measure.setools.source import Source
 
-__all__ = ["read_plot"]
+__all__ = ["KEYS", "read_plot"]
 
 #: Values of TYPE.
 _KINDS = {
@@ -29,6 +29,13 @@ _STYLE = {
     PlotKind.SCATTER: ("LABEL", "ALPHA", "MARKER", "MARKERSIZE"),
     PlotKind.HIST: ("LABEL", "ALPHA", "COLOR", "BIN", "HTYPE"),
 }
+
+#: All keys of plots of any type.
+KEYS = (
+    *_FIGURE,
+    "LOG",
+    *dict.fromkeys(key for keys in (*_DATA.values(), *_STYLE.values()) for key in keys),
+)
 
 #: Size of a marker [points] that is not given.
 _MARKER_SIZE = {PlotKind.PLOT: 1.0, PlotKind.SCATTER: 5.0, PlotKind.HIST: 1.0}
@@ -64,9 +71,7 @@ def read_plot(name: str, heading: Source, lines: Sequence[Source]) -> PlotSectio
     ConfigError
         If a key is unknown, of another type of plot, or missing, or a value is impossible.
     """
-    everything = (*_FIGURE, "LOG", *dict.fromkeys(key for keys in (*_DATA.values(), *_STYLE.values()) for key in keys))
-    per_set = [key for key in everything if key not in (*_FIGURE, "LOG")]
-    settings = Settings(lines, heading, everything, per_set)
+    settings = Settings(lines, heading, KEYS, [key for key in KEYS if key not in (*_FIGURE, "LOG")])
     kind = _KINDS[settings.needed("TYPE", f"it is one of {', '.join(_KINDS)}").choice(_KINDS, "type of plot")]
     known = (*_FIGURE, *_DATA[kind], *_STYLE[kind], *(("LOG",) if kind is PlotKind.HIST else ()))
     numbers = _data_sets(settings, kind, heading)
