@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -75,6 +75,7 @@ def validate_run(
     catalogue: Path | None = None,
     exposures: Sequence[int] | None = None,
     overwrite: bool = False,
+    figures: bool = True,
     title: str | None = None,
     params: ValidationParams | None = None,
     n_threads: int = 1,
@@ -93,6 +94,8 @@ def validate_run(
         Exposures that get a folder of their own; all if empty, none by default.
     overwrite : bool, optional
         Whether an earlier validation may be replaced.
+    figures : bool, optional
+        Whether to draw; tables and numbers are written in any case.
     title : str, optional
         Name of the survey for headings; the name of the run's folder by default.
     params : ValidationParams, optional
@@ -120,7 +123,8 @@ def validate_run(
         wanted = _wanted(exposures, held_back, source)
         _claim(folder, overwrite=overwrite)
         heading = run.resolve().name if title is None else title
-        return _Validation(tables, held_back, folder, heading, params, n_threads).make(wanted)
+        validation = _Validation(tables, held_back, folder, heading, params, n_threads, figures=figures)
+        return validation.make(wanted)
 
 
 def _wanted(exposures: Sequence[int] | None, sample: Sample, source: Path) -> list[int]:
@@ -167,7 +171,15 @@ class _Validation:
     """One validation while it is made: what it reads, where it writes."""
 
     def __init__(
-        self, tables: StarTables, held_back: Sample, folder: Path, title: str, params: ValidationParams, n_threads: int
+        self,
+        tables: StarTables,
+        held_back: Sample,
+        folder: Path,
+        title: str,
+        params: ValidationParams,
+        n_threads: int,
+        *,
+        figures: bool,
     ) -> None:
         self._tables = tables
         self._held_back = held_back
@@ -175,6 +187,7 @@ class _Validation:
         self._title = title
         self._params = params
         self._n_threads = n_threads
+        self._figures = figures
         self._paths: list[Path] = []
         self._notes: list[str] = []
 
@@ -198,10 +211,8 @@ class _Validation:
         self._table("per_ccd.fits", statistics_by(rows, ccds=True))
         self._text("trends.txt", trend_text(trends))
         self._maps(rows, layout)
-        draw_trends(trends, self._path("trends.png"), title=self._title)
-        draw_residuals(
-            {each.name: each.sample.rows for each in samples}, self._path("residuals.png"), title=self._title
-        )
+        self._draw("trends.png", draw_trends, trends)
+        self._draw("residuals.png", draw_residuals, {each.name: each.sample.rows for each in samples})
         write_full_starcat(self._tables.parts("stars", FULL_STARCAT_INPUT), self._path(_FULL_STARCAT), overwrite=False)
         for exposure in exposures:
             self._exposure(exposure, layout)
@@ -236,7 +247,7 @@ class _Validation:
             self._notes.append("the catalogue has no table psf_status; gather the run anew to have it")
             return None
         status = summarise_status(self._tables.read("psf_status"))
-        draw_status(status, self._path("ccd_status.png"), title=self._title)
+        self._draw("ccd_status.png", draw_status, status)
         self._text("ccd_status.txt", histogram_text(status))
         return status
 
@@ -251,7 +262,7 @@ class _Validation:
         """Compute, write and draw the rho statistics."""
         table = rho_statistics(rows, self._params.rho, n_threads=self._n_threads)
         self._table("rho.fits", table, RHO_UNITS, folder)
-        draw_rho(table, self._params.requirements, self._path("rho.png", folder), title=title)
+        self._draw("rho.png", draw_rho, table, self._params.requirements, folder=folder, title=title)
         return table
 
     def _maps(self, rows: np.ndarray, layout: CameraLayout) -> None:
@@ -261,10 +272,9 @@ class _Validation:
         stack = ccd_map(rows, layout, *coarser(bins.stack_x_bins, bins.stack_y_bins, len(rows), bins.min_stars))
         whiskers = focal_map(rows, layout, *self._bins(rows, bins.whisker_x_bins, bins.whisker_y_bins))
         for quantity in ("e1", "e2", "T"):
-            path = self._path(f"focal_plane_{quantity}.png")
-            draw_focal_plane(focal, layout, quantity, path, title=self._title)
-        draw_ccd_stack(stack, layout, self._path("ccd_stack.png"), title=self._title)
-        draw_whiskers(whiskers, layout, self._path("whiskers.png"), title=self._title)
+            self._draw(f"focal_plane_{quantity}.png", draw_focal_plane, focal, layout, quantity)
+        self._draw("ccd_stack.png", draw_ccd_stack, stack, layout)
+        self._draw("whiskers.png", draw_whiskers, whiskers, layout)
         x0, x1, y0, y1 = layout.section
         attributes = {
             "camera": layout.name,
@@ -285,10 +295,10 @@ class _Validation:
         bins = self._params.maps
         found = focal_map(sample.rows, layout, *self._bins(sample.rows, bins.x_bins, bins.y_bins))
         for quantity in ("e1", "e2", "T"):
-            path = self._path(f"focal_plane_{quantity}.png", folder)
-            draw_focal_plane(found, layout, quantity, path, title=title)
+            name = f"focal_plane_{quantity}.png"
+            self._draw(name, draw_focal_plane, found, layout, quantity, folder=folder, title=title)
         whiskers = focal_map(sample.rows, layout, *self._bins(sample.rows, bins.whisker_x_bins, bins.whisker_y_bins))
-        draw_whiskers(whiskers, layout, self._path("whiskers.png", folder), title=title)
+        self._draw("whiskers.png", draw_whiskers, whiskers, layout, folder=folder, title=title)
         self._rho(sample.rows, folder, title)
 
     def _bins(self, rows: np.ndarray, x_bins: int, y_bins: int) -> tuple[int, int]:
@@ -300,6 +310,18 @@ class _Validation:
         """Return where a file goes, and remember it."""
         self._paths.append((folder or self._folder) / name)
         return self._paths[-1]
+
+    def _draw(
+        self,
+        name: str,
+        draw: Callable[..., None],
+        *content: object,
+        folder: Path | None = None,
+        title: str | None = None,
+    ) -> None:
+        """Draw a figure, if figures are wanted."""
+        if self._figures:
+            draw(*content, self._path(name, folder), title=title or self._title)
 
     def _text(self, name: str, text: str) -> None:
         with replacing(self._path(name)) as temporary:

@@ -10,9 +10,22 @@ import numpy as np
 from shapempi.io.atomic import replacing
 
 if TYPE_CHECKING:
+    import matplotlib.axes
     from matplotlib.figure import Figure
 
-__all__ = ["COLOURS", "DIVERGING", "EMPTY", "MARKERS", "SEQUENTIAL", "limits", "new_figure", "save", "symmetric_limit"]
+__all__ = [
+    "COLOURS",
+    "DIVERGING",
+    "EMPTY",
+    "MARKERS",
+    "SEQUENTIAL",
+    "add_colour_bar",
+    "fixed_panels",
+    "limits",
+    "new_figure",
+    "save",
+    "symmetric_limit",
+]
 
 #: Colour maps that the colour-blind can read: values, and values with a sign.
 SEQUENTIAL, DIVERGING = "cividis", "RdBu_r"
@@ -36,6 +49,56 @@ def new_figure(width: float, height: float) -> Figure:
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
     return figure
+
+
+def fixed_panels(
+    shape: tuple[int, int],
+    size: tuple[float, float],
+    margins: tuple[float, float, float, float],
+    title: str,
+) -> tuple[Figure, np.ndarray]:
+    """Return a figure of panels of a given size: pictures of the sky must keep their proportions.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Rows and columns of panels.
+    size : tuple of float
+        Width and height of each [inch].
+    margins : tuple of float
+        Left, right, below and above each panel [inch].
+    title : str
+        Heading.
+
+    Returns
+    -------
+    figure : Figure
+        The figure.
+    panels : ndarray of Axes [row, column]
+        From the top.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    left, right, below, above = margins
+    step_x, step_y = left + size[0] + right, below + size[1] + above
+    width, height = shape[1] * step_x, shape[0] * step_y + 0.45
+    figure = Figure(figsize=(width, height))
+    FigureCanvasAgg(figure)
+    figure.text(0.5, 1 - 0.25 / height, title, ha="center", va="center", fontsize=13)
+    panels = np.empty(shape, dtype=object)
+    for row, column in np.ndindex(*shape):
+        x, y = column * step_x + left, (shape[0] - 1 - row) * step_y + below
+        panels[row, column] = figure.add_axes((x / width, y / height, size[0] / width, size[1] / height))
+    return figure, panels
+
+
+def add_colour_bar(figure: Figure, axes: matplotlib.axes.Axes, colours: Any, label: str) -> None:
+    """Put a colour bar into the right margin of a panel of fixed size."""
+    box = axes.get_position()
+    width = figure.get_figwidth()
+    place = figure.add_axes((box.x1 + 0.08 / width, box.y0, 0.14 / width, box.height))
+    figure.colorbar(colours, cax=place, label=label)
 
 
 def save(figure: Figure, path: Path, **options: Any) -> None:

@@ -7,7 +7,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from shapempi.report.psf_canvas import DIVERGING, EMPTY, SEQUENTIAL, limits, new_figure, save, symmetric_limit
+from shapempi.report.psf_canvas import (
+    DIVERGING,
+    EMPTY,
+    SEQUENTIAL,
+    add_colour_bar,
+    fixed_panels,
+    limits,
+    new_figure,
+    save,
+    symmetric_limit,
+)
 from shapempi.validation.focal_plane import CameraLayout
 from shapempi.validation.maps import MeanMap
 
@@ -17,10 +27,13 @@ if TYPE_CHECKING:
 
 __all__ = ["draw_ccd_stack", "draw_focal_plane", "frame_focal_plane", "mosaic_aspect"]
 
-#: Quantity of a map: its symbol, what colour bars say, and the factor of the residual.
+#: Width of a picture of the focal plane [inch].
+_WIDTH = 5.6
+
+#: Quantity of a map: its symbol, its unit, and what the colour bar of the residual says.
 _NAMES = {
-    "e1": (r"$e_1$", "", r"residual $e_1$ [$10^{-3}$]"),
-    "e2": (r"$e_2$", "", r"residual $e_2$ [$10^{-3}$]"),
+    "e1": (r"$e_1$", r" [$10^{-3}$]", r"residual $e_1$ [$10^{-3}$]"),
+    "e2": (r"$e_2$", r" [$10^{-3}$]", r"residual $e_2$ [$10^{-3}$]"),
     "T": (r"$T$", " [arcsec$^2$]", r"$(T_\ast - T_{\rm model})/T_\ast$ [$10^{-3}$]"),
 }
 
@@ -42,7 +55,8 @@ def draw_focal_plane(found: MeanMap, layout: CameraLayout, quantity: str, path: 
         Heading.
     """
     symbol, unit, residual_label = _NAMES[quantity]
-    star, model = found.mean[f"{quantity}_star"], found.mean[f"{quantity}_model"]
+    factor = 1.0 if quantity == "T" else 1e3
+    star, model = (factor * found.mean[f"{quantity}_{of}"] for of in ("star", "model"))
     residual = 1e3 * found.mean[f"{quantity}_residual"]
     if quantity == "T":
         value_range, value_map = limits(np.concatenate([star.ravel(), model.ravel()])), SEQUENTIAL
@@ -50,17 +64,17 @@ def draw_focal_plane(found: MeanMap, layout: CameraLayout, quantity: str, path: 
         bound = symmetric_limit(np.concatenate([star.ravel(), model.ravel()]))
         value_range, value_map = (-bound, bound), DIVERGING
     bound = symmetric_limit(residual)
-    figure = new_figure(14.0, 14.0 * mosaic_aspect(layout) * 0.79 + 1.0)
-    figure.suptitle(f"{title}: mean {symbol} over the focal plane")
-    axes = figure.subplots(2, 2)
+    heading = f"{title}: mean {symbol} over the focal plane"
+    size = (_WIDTH, _WIDTH * mosaic_aspect(layout))
+    figure, axes = fixed_panels((2, 2), size, (0.95, 1.05, 0.55, 0.3), heading)
     labels = f"{symbol}{unit}"
-    _mosaic(axes[0, 0], star, layout, value_range, value_map, f"stars, {labels}", numbers=True)
-    _mosaic(axes[0, 1], model, layout, value_range, value_map, f"model, {labels}")
-    _mosaic(axes[1, 0], residual, layout, (-bound, bound), DIVERGING, residual_label)
+    _mosaic(figure, axes[0, 0], star, layout, value_range, value_map, f"stars, {labels}", numbers=True)
+    _mosaic(figure, axes[0, 1], model, layout, value_range, value_map, f"model, {labels}")
+    _mosaic(figure, axes[1, 0], residual, layout, (-bound, bound), DIVERGING, residual_label)
     _write_rms(axes[1, 0], 1e3 * found.rms[f"{quantity}_residual"], layout)
     counts = np.where(found.n > 0, found.n, np.nan).astype(float)
     top = float(np.nanmax(counts)) if found.n.any() else 1.0
-    _mosaic(axes[1, 1], counts, layout, (0.0, top), SEQUENTIAL, "stars per bin")
+    _mosaic(figure, axes[1, 1], counts, layout, (0.0, top), SEQUENTIAL, "stars per bin")
     axes[0, 0].set_title("stars (numbers: CCD)", fontsize=10)
     axes[0, 1].set_title("model", fontsize=10)
     axes[1, 0].set_title(r"star minus model (numbers: rms of the CCD's stars in $10^{-3}$)", fontsize=10)
@@ -126,9 +140,9 @@ def _image(
 
 
 def mosaic_aspect(layout: CameraLayout) -> float:
-    """Return height over width of the mosaic."""
+    """Return height over width of the mosaic with its margin."""
     left, right, bottom, top = _box(layout)
-    return float(np.clip((top - bottom) / (right - left), 0.4, 1.6))
+    return (top - bottom) / (right - left)
 
 
 def _box(layout: CameraLayout) -> tuple[float, float, float, float]:
@@ -147,6 +161,7 @@ def _box(layout: CameraLayout) -> tuple[float, float, float, float]:
 
 
 def _mosaic(
+    figure: Figure,
     axes: matplotlib.axes.Axes,
     values: np.ndarray,
     layout: CameraLayout,
@@ -160,21 +175,30 @@ def _mosaic(
 
     values : float [n_panel, y, x], NaN in empty bins.
     """
-    from matplotlib.cm import ScalarMappable
+    from matplotlib.collections import PolyCollection
     from matplotlib.colors import Normalize
-    from matplotlib.patches import Rectangle
 
     ny, nx = layout.shape
-    norm = Normalize(*value_range)
-    for panel, image in zip(layout.panels, values, strict=True):
-        left, bottom = panel.west - nx / 2, panel.north - ny / 2
-        extent = (left, left + nx, bottom, bottom + ny)
-        axes.add_patch(Rectangle((left, bottom), nx, ny, facecolor=EMPTY, edgecolor="0.35", lw=0.5, zorder=-1))
-        axes.imshow(image, origin="lower", extent=extent, cmap=colours, norm=norm, interpolation="nearest")
-        if numbers:
+    _, n_y, n_x = values.shape
+    centres = np.array([(panel.west, panel.north) for panel in layout.panels]).reshape(-1, 1, 2)
+    square = np.array([(-0.5, -0.5), (0.5, -0.5), (0.5, 0.5), (-0.5, 0.5)])
+    axes.add_collection(
+        PolyCollection(list(centres + square * (nx, ny)), facecolor=EMPTY, edgecolor="0.35", linewidth=0.5)
+    )
+    row, column = np.divmod(np.arange(n_y * n_x), n_x)
+    offset = np.stack([(column - (n_x - 1) / 2) * nx / n_x, (row - (n_y - 1) / 2) * ny / n_y], axis=1)
+    corners = (centres + offset)[:, :, None, :] + square * (nx / n_x, ny / n_y)
+    known = np.isfinite(values).ravel()
+    bins = PolyCollection(
+        list(corners.reshape(-1, 4, 2)[known]), cmap=colours, norm=Normalize(*value_range), antialiased=False
+    )
+    bins.set_array(values.ravel()[known])
+    axes.add_collection(bins)
+    if numbers:
+        for panel in layout.panels:
             _label(axes, panel.west, panel.north, str(panel.ccd), 7.0)
     frame_focal_plane(axes, layout)
-    axes.figure.colorbar(ScalarMappable(norm, colours), ax=axes, label=label, fraction=0.04, pad=0.01, aspect=28)
+    add_colour_bar(figure, axes, bins, label)
 
 
 def frame_focal_plane(axes: matplotlib.axes.Axes, layout: CameraLayout) -> None:
@@ -182,7 +206,6 @@ def frame_focal_plane(axes: matplotlib.axes.Axes, layout: CameraLayout) -> None:
     left, right, bottom, top = _box(layout)
     axes.set(xlim=(left, right), ylim=(bottom, top), xlabel="East   -   focal plane [pixel]   -   West")
     axes.set_ylabel("South   -   focal plane [pixel]   -   North")
-    axes.set_aspect("equal")
 
 
 def _write_rms(axes: matplotlib.axes.Axes, rms: np.ndarray, layout: CameraLayout) -> None:

@@ -7,13 +7,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from shapempi.report.psf_canvas import new_figure, save
+from shapempi.report.psf_canvas import fixed_panels, save
 from shapempi.report.psf_maps import frame_focal_plane, mosaic_aspect
 from shapempi.validation.focal_plane import CameraLayout
 from shapempi.validation.maps import MeanMap
 
 if TYPE_CHECKING:
     import matplotlib.axes
+
+#: Width of a panel [inch], and room for the scale above the mosaic as a fraction of its height.
+_WIDTH, _SCALE_ROOM = 5.0, 0.10
 
 __all__ = ["draw_whiskers", "round_down", "whiskers"]
 
@@ -49,9 +52,10 @@ def draw_whiskers(found: MeanMap, layout: CameraLayout, path: Path, *, title: st
     title : str
         Heading.
     """
-    figure = new_figure(17.0, 17.0 / 3 * 1.1 * mosaic_aspect(layout) + 1.3)
-    figure.suptitle(f"{title}: shapes over the focal plane (reduced shear; means of {_bins(found)} bins per CCD)")
-    axes = figure.subplots(1, 3, sharex=True, sharey=True)
+    heading = f"{title}: shapes over the focal plane (reduced shear; means of {_bins(found)} bins per CCD)"
+    size = (_WIDTH, _WIDTH * mosaic_aspect(layout) * (1 + _SCALE_ROOM))
+    figure, panels = fixed_panels((1, 3), size, (0.95, 0.1, 0.55, 0.3), heading)
+    axes = panels[0]
     shapes = {of: (found.mean[f"e1_{of}"], found.mean[f"e2_{of}"]) for of in ("star", "model", "residual")}
     scale = _typical(*shapes["star"])
     for panel, (of, heading) in zip(
@@ -59,8 +63,6 @@ def draw_whiskers(found: MeanMap, layout: CameraLayout, path: Path, *, title: st
     ):
         _panel(panel, *shapes[of], layout, _typical(*shapes[of]) if of == "residual" else scale)
         panel.set_title(heading, fontsize=11)
-    for panel in axes[1:]:
-        panel.set_ylabel("")
     save(figure, path)
 
 
@@ -98,7 +100,7 @@ def _panel(axes: matplotlib.axes.Axes, e1: np.ndarray, e2: np.ndarray, layout: C
         axes.quiver(x[known], y[known], u, v, color="#0072B2", zorder=2, **options)
     left, right = axes.get_xlim()
     bottom, top = axes.get_ylim()
-    axes.set_ylim(bottom, top + 0.10 * (top - bottom))  # room for the scale above the mosaic
+    axes.set_ylim(bottom, top + _SCALE_ROOM * (top - bottom))
     place = (left + 0.06 * (right - left) + length / 2, top + 0.045 * (top - bottom))
     axes.quiver([place[0]], [place[1]], [scale], [0.0], color="#D55E00", zorder=3, **{**options, "width": 0.004})
     axes.text(place[0] + length / 2 + 0.02 * (right - left), place[1], f"|g| = {scale:g}", va="center", color="#D55E00")
