@@ -6,6 +6,8 @@ after the other, in its only cell; LDAC_OBJECTS holds the objects, with their vi
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -21,6 +23,14 @@ __all__ = ["read_ldac", "read_ldac_units", "write_ldac", "write_table"]
 _CARD = 80
 _CARDS_COLUMN = "Field Header Card"
 _HEADER, _OBJECTS = "LDAC_IMHEAD", "LDAC_OBJECTS"
+
+#: TFORM and TDIM of a column, and bytes of each type.
+_FORM = re.compile(r"(\d{0,9})([LXBIJKAEDCMPQ])[^\s]*", re.ASCII)
+_SHAPE = re.compile(r"\(\d{1,9}(,\d{1,9})*\)", re.ASCII)
+_WIDTHS = dict(L=1, X=1, B=1, I=2, J=4, K=8, A=1, E=4, D=8, C=8, M=16, P=8, Q=16)
+
+#: Most columns of a FITS table.
+_MOST_COLUMNS = 999
 
 #: What a FITS binary table can hold: kinds and sizes of NumPy's types.
 _STORABLE = {"b": (1,), "i": (1, 2, 4, 8), "u": (1, 2, 4), "f": (4, 8), "c": (8, 16)}
@@ -55,8 +65,12 @@ def read_ldac(path: Path, *, image: int | None = None) -> tuple[str, np.ndarray]
         with fitsio.FITS(str(path)) as file:
             header = "" if header_hdu is None else _header_text(file[header_hdu.index].read(), path)
             table = _read_rows(file[objects_hdu.index])
-    except (OSError, ValueError) as error:
-        raise DataError(f"{objects_hdu}: the table cannot be read: {_first_line(error)}") from error
+    except DataError:
+        raise
+    except Exception as error:  # fitsio raises many classes; each means that the file is damaged
+        raise DataError(
+            f"{objects_hdu}: the table cannot be read: {_first_line(error)}; fetch the file again"
+        ) from error
     return header, table
 
 
@@ -64,7 +78,7 @@ def read_ldac_units(path: Path, *, image: int | None = None) -> dict[str, str]:
     """Return the units of a catalogue's columns, those that have one; see `read_ldac`."""
     cards = _find(path, image)[1].cards
     units = {}
-    for number in range(1, int(card_value(cards, "TFIELDS") or 0) + 1):
+    for number in range(1, _integer(cards, "TFIELDS") + 1):
         name, unit = card_value(cards, f"TTYPE{number}"), card_value(cards, f"TUNIT{number}")
         if name and unit:
             units[name] = unit
@@ -135,7 +149,36 @@ def _find(path: Path, image: int | None) -> tuple[Hdu | None, Hdu]:
     for hdu in (header, chosen):
         if hdu is not None and not hdu.complete:
             raise DataError(f"{hdu}: the file is truncated; fetch it again")
+    for hdu in (header, chosen):
+        if hdu is not None and not _is_consistent(hdu.cards):
+            raise DataError(f"{hdu}: the header contradicts itself about the columns; fetch the file again")
     return header, chosen
+
+
+def _integer(cards: str, keyword: str) -> int:
+    """Return a keyword of a table's header as an integer; -1 if it is none."""
+    value = card_value(cards, keyword) or ""
+    return int(value) if value.isascii() and value.isdigit() else -1
+
+
+def _is_consistent(cards: str) -> bool:
+    """Say whether the columns fill the rows; a library that believes a damaged header reads what is not there."""
+    width = 0
+    n_field = _integer(cards, "TFIELDS")
+    if not 0 <= n_field <= _MOST_COLUMNS or not (card_value(cards, "PCOUNT") or "0").isdigit():
+        return False
+    for number in range(1, n_field + 1):
+        form = _FORM.fullmatch(card_value(cards, f"TFORM{number}") or "")
+        if form is None:
+            return False
+        count = int(form.group(1) or 1)
+        shape = card_value(cards, f"TDIM{number}")
+        if shape is not None and form.group(2) not in "PQ":  # whose elements are elsewhere
+            axes = _SHAPE.fullmatch(shape.replace(" ", ""))
+            if axes is None or math.prod(int(length) for length in shape.strip(" ()").split(",")) > count:
+                return False
+        width += -(-count // 8) if form.group(2) == "X" else count * _WIDTHS[form.group(2)]
+    return width == _integer(cards, "NAXIS1") and _integer(cards, "NAXIS2") >= 0
 
 
 def _read_rows(hdu: fitsio.hdu.TableHDU) -> np.ndarray:

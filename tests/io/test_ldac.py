@@ -142,3 +142,46 @@ def test_broken_files(tmp_path):
     path.write_bytes(path.read_bytes()[:-2880])
     with pytest.raises(DataError, match="truncated"):
         read_ldac(path)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (b"TFORM4  = '15E     '", b"TFORM4  = '95E     '"),
+        (b"TFORM4  = '15E     '", b"TFORM4  = '-5E     '"),
+        (b"TDIM4   = '(3,5)   '", b"TDIM4   = '(3,9)   '"),
+        (b"NAXIS1  =                   78", b"NAXIS1  =                   79"),
+        (b"TFIELDS =                    5", b"TFIELDS =                    x"),
+        (b"TFIELDS =                    5", b"TFIELDS =                    4"),
+    ],
+)
+def test_a_header_that_contradicts_itself(tmp_path, old, new):
+    path = tmp_path / "a.fits"
+    write_ldac(path, make_table(), HEADER, overwrite=False)
+    content = path.read_bytes()
+    assert content.count(old) == 1
+    path.write_bytes(content.replace(old, new))
+    for read in (read_ldac, read_ldac_units):
+        with pytest.raises(DataError, match="contradicts itself"):
+            read(path)
+
+
+def test_damaged_files_are_read_or_refused(tmp_path):
+    path = tmp_path / "a.fits"
+    write_ldac(path, make_table(), HEADER, overwrite=False, units={"XWIN_IMAGE": "pixel"})
+    good = path.read_bytes()
+    cards = [start for start in range(0, len(good), 80) if good[start : start + 8].strip(b" \0").isalnum()]
+    rng = np.random.default_rng(0)
+    refused = 0
+    for _ in range(300):
+        damaged = bytearray(good)
+        for _ in range(rng.integers(1, 4)):
+            damaged[rng.choice(cards) + rng.integers(32)] = rng.integers(32, 127)
+        path.write_bytes(damaged)
+        try:
+            read_ldac(path)
+            read_ldac_units(path)
+        except DataError as error:
+            assert str(path) in str(error)
+            refused += 1
+    assert 100 < refused < 300
