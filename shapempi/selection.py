@@ -22,7 +22,7 @@ from shapempi.report.selection import check_colours
 from shapempi.report.selection_files import OUTPUTS, write_selection
 from shapempi.wcs import Wcs
 
-__all__ = ["SelectedCatalogue", "read_selection", "select_stars_of"]
+__all__ = ["SelectedCatalogue", "read_constants", "read_selection", "select_stars_of"]
 
 _NUMBERS = re.compile(r"(?:-\d+)+$")
 
@@ -57,6 +57,37 @@ def read_selection(path: Path | None) -> Program:
     program = parse(text, str(path))
     check_colours(program)
     return program
+
+
+def read_constants(words: Sequence[str]) -> dict[str, float]:
+    """Read constants from the words of a command line.
+
+    Parameters
+    ----------
+    words : sequence of str
+        `name=value` for each.
+
+    Returns
+    -------
+    dict of str to float
+        The constants.
+
+    Raises
+    ------
+    ConfigError
+        If a word is of another form.
+    """
+    constants: dict[str, float] = {}
+    for word in words:
+        name, _, value = word.partition("=")
+        try:
+            number = float(value)
+        except ValueError:
+            number = math.nan
+        if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name.strip(), re.ASCII) or not math.isfinite(number):
+            raise ConfigError(f"--constant {word}: not of the form name=number, such as pixel_scale=0.187")
+        constants[name.strip()] = number
+    return constants
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from shapempi.measure.setools.functions import FUNCTIONS
 from shapempi.measure.setools.plots import KEYS
 from shapempi.measure.stars import IMAGE_CONSTANTS, StarParams, select_stars, standard_program
 from shapempi.report.selection_files import OUTPUTS, write_selection
-from shapempi.selection import read_selection, select_stars_of
+from shapempi.selection import read_constants, read_selection, select_stars_of
 
 SCALE = 0.187
 WCS = [
@@ -235,3 +235,10 @@ def test_the_page_says_what_there_is():
     assert set(IMAGE_CONSTANTS) <= words
     assert set(KEYS) <= words
     assert {"RATIO", "STRATIFY", "OUTPUT_FORMAT", "NO_SAVE"} <= words
+
+
+def test_constants_of_a_command_line():
+    assert read_constants(["pixel_scale=0.187", "limit = -1e3"]) == {"pixel_scale": 0.187, "limit": -1000.0}
+    for word in ("pixel_scale", "=3", "a=b", "2a=3", "a=nan", "a b=3", ""):
+        with pytest.raises(ConfigError, match="not of the form name=number"):
+            read_constants([word])
