@@ -51,7 +51,13 @@ class Spread:
         return Spread(self.median * factor, self.low * factor, self.high * factor, self.n)
 
 
-def take_turns(functions: Mapping[str, Callable[[], Any]], n: int, *, before: bool = True) -> dict[str, Spread]:
+def take_turns(
+    functions: Mapping[str, Callable[[], Any]],
+    n: int,
+    *,
+    before: bool = True,
+    clock: Callable[[], float] = time.process_time,
+) -> dict[str, Spread]:
     """Measure the processor time of functions, which take turns.
 
     On a machine that others use, too, its speed drifts: functions that take turns are slowed down alike, so that
@@ -65,11 +71,13 @@ def take_turns(functions: Mapping[str, Callable[[], Any]], n: int, *, before: bo
         Turns.
     before : bool, optional
         Call each once before, for what is done only once (compilation, first pages).
+    clock : callable, optional
+        Tells the time [s]; by default the processor time of all threads of the process.
 
     Returns
     -------
     dict of str to Spread
-        Processor time of one call, all threads of the process [s].
+        Time of one call [s].
     """
     seconds: dict[str, list[float]] = {name: [] for name in functions}
     if before:
@@ -77,9 +85,9 @@ def take_turns(functions: Mapping[str, Callable[[], Any]], n: int, *, before: bo
             function()
     for _ in range(n):
         for name, function in functions.items():
-            start = time.process_time()
+            start = clock()
             function()
-            seconds[name].append(time.process_time() - start)
+            seconds[name].append(clock() - start)
     return {name: Spread.of(values) for name, values in seconds.items()}
 
 
