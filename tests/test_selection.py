@@ -12,6 +12,7 @@ from shapempi.errors import ConfigError, MissingInputError
 from shapempi.io.ldac import read_ldac, read_ldac_units, write_ldac
 from shapempi.measure.setools.functions import FUNCTIONS
 from shapempi.measure.setools.plots import KEYS
+from shapempi.measure.setools.program import parse
 from shapempi.measure.stars import IMAGE_CONSTANTS, StarParams, select_stars, standard_program
 from shapempi.report.selection_files import OUTPUTS, write_selection
 from shapempi.selection import read_constants, read_selection, select_stars_of
@@ -221,6 +222,9 @@ def test_only_the_kinds_asked_for_are_written(tmp_path):
     for kind, n_file in [("mask", 1), ("rand_split", 2), ("stat", 1), ("new_cat", 0)]:
         files = write_selection(selection.outcome, table, HEADER, tmp_path / kind, "-1-2", [kind], overwrite=False)
         assert len(files) == n_file == len(names(tmp_path / kind))
+    twins = parse("[MASK:a]\n[MASK:A]", "t").select(table, {}, np.random.default_rng(0))
+    with pytest.raises(ConfigError, match="two sections would be written to"):
+        write_selection(twins, table, HEADER, tmp_path / "twins", "-1-2", ["mask"], overwrite=False)
     blocked = tmp_path / "blocked"
     blocked.write_text("a file")
     with pytest.raises(ConfigError, match="cannot be written"):

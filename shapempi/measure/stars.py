@@ -138,7 +138,9 @@ def check_program(program: Program, params: StarParams, dtype: np.dtype) -> None
         raise ConfigError(
             f"{program.name}: there is no section [RAND_SPLIT:{params.split}]; {nearest(params.split, splits)}"
         )
-    program.select(np.zeros(0, dtype=dtype), constants_of(params, {}), np.random.default_rng(0))
+    outcome = program.select(np.zeros(0, dtype=dtype), constants_of(params, {}), np.random.default_rng(0))
+    outcome.figures()
+    outcome.catalogues()
 
 
 def select_stars(

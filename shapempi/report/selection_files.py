@@ -144,10 +144,15 @@ def write_selection(
     Raises
     ------
     ConfigError
-        If a file is there and must not be replaced, or cannot be written.
+        If a file is there and must not be replaced, or cannot be written, or two have the same name.
     """
     source = _Catalogue(table, header, dict(units or {}))
     plan = [(folder / kind / name, write) for kind in kinds for name, write in _PLANS[kind](found, source, number)]
+    names: dict[str, Path] = {}
+    for path, _ in plan:
+        other = names.setdefault(str(path).casefold(), path)  # some file systems see no difference of case
+        if other is not path:
+            raise ConfigError(f"two sections would be written to {other} and {path}; give one another name")
     existing = [path for path, _ in plan if path.exists()]
     if existing and not overwrite:
         more = f" and {len(existing) - 1} more" if len(existing) > 1 else ""

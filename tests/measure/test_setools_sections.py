@@ -207,6 +207,11 @@ def test_what_is_wrong_with_a_split():
     fails("[RAND_SPLIT:s]\nRATIO = 20\nRATIO = 30", "RATIO is already there, in line 2")
     fails("[RAND_SPLIT:s]\nRATIO = 20\nSTRATIFY = 2.5", "2.5 is not an integer")
     fails("[RAND_SPLIT:s]\nRATIO = 20\nSTRATIFY = 0", "0 is not between 1 and 100")
+    with pytest.raises(
+        ConfigError, match=r"t.setools:1: .*STRATIFY needs positions, and there is none of XWIN_IMAGE and"
+    ):
+        select("[RAND_SPLIT:s]\nRATIO = 20\nSTRATIFY = 2", make_table()[["A", "B"]])
+    assert select("[RAND_SPLIT:s]\nRATIO = 20", make_table()[["A", "B"]]).splits["s"].drawn.sum() == N / 5
     fails("[RAND_SPLIT:s]\nRATIO 20", "there is no '='")
 
 

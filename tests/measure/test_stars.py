@@ -3,6 +3,7 @@ import math
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
+from pydantic import ValidationError
 
 from shapempi.errors import ConfigError
 from shapempi.measure.detection_table import DETECTION_DTYPE
@@ -219,6 +220,21 @@ def test_a_selection_is_checked_before_anything_is_computed():
     ]:
         with pytest.raises(ConfigError, match=message):
             check_program(program, params, dtype)
+
+
+def test_plots_are_checked_with_the_rest():
+    program = parse("[MASK:m]\n[PLOT:p]\nTYPE = hist\nY = MAG_AUTO\nXLIM = 0, percentile(MAG_AUTO, mag_min * 10)", "t")
+    with pytest.raises(ConfigError, match=r"t:5: .*must be between 0 and 100, not 180"):
+        check_program(program, StarParams(mask="m", split=""), DETECTION_DTYPE)
+    check_program(program, StarParams(mask="m", split="", mag_min=3), DETECTION_DTYPE)
+
+
+def test_the_parameters_come_from_a_file():
+    text = '{"selection": "a.setools", "output": ["mask", "plot"], "split": ""}'
+    params = StarParams.model_validate_json(text, strict=True)
+    assert (params.selection, params.output, params.split) == ("a.setools", ("mask", "plot"), "")
+    with pytest.raises(ValidationError, match="output"):
+        StarParams(output=("masks",))
 
 
 def test_the_constants_are_the_parameters_and_those_of_the_image():

@@ -18,7 +18,7 @@ from shapempi.measure.setools.sections import (
     StatSection,
     Text,
 )
-from shapempi.measure.setools.split import Split, draw_part, part_labels
+from shapempi.measure.setools.split import POSITIONS, Split, draw_part, part_labels, position_columns
 from shapempi.measure.setools.syntax import Statement
 
 __all__ = ["BoundProgram"]
@@ -60,6 +60,10 @@ class BoundProgram:
             (split, self._single(split.ratio), self._condition(split.masks) if split.masks else None)
             for split in splits
         ]
+        for split in splits:
+            if split.n_cell > 1 and position_columns(dtype) is None:
+                known = ", ".join(" and ".join(pair) for pair in POSITIONS)
+                raise split.source.error(f"STRATIFY needs positions, and there is none of {known}")
         self._statistics = [
             (section.name, label, self._single(statement))
             for section in statistics

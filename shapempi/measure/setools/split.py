@@ -7,10 +7,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-__all__ = ["Split", "draw_part", "part_labels"]
+__all__ = ["POSITIONS", "Split", "draw_part", "part_labels", "position_columns"]
 
 #: Columns that say where an object is, in the order of preference.
-_POSITIONS = (("XWIN_IMAGE", "YWIN_IMAGE"), ("X_IMAGE", "Y_IMAGE"), ("ALPHA_J2000", "DELTA_J2000"), ("ra", "dec"))
+POSITIONS = (("XWIN_IMAGE", "YWIN_IMAGE"), ("X_IMAGE", "Y_IMAGE"), ("ALPHA_J2000", "DELTA_J2000"), ("ra", "dec"))
+
+
+def position_columns(dtype: np.dtype) -> tuple[str, str] | None:
+    """Return the columns of a table that say where an object is, or None if there are none."""
+    names = dtype.names or ()
+    return next((pair for pair in POSITIONS if pair[0] in names and pair[1] in names), None)
 
 
 @dataclass(frozen=True)
@@ -65,7 +71,7 @@ def draw_part(
         Draws.
     n_cell : int, optional
         Divide the selected objects' range into this many cells along each axis, and draw from each cell its share, to
-        within one object.
+        within one object; positions are needed for that.
 
     Returns
     -------
@@ -78,8 +84,7 @@ def draw_part(
     n_draw = math.ceil(round(len(rows) * ratio, 9))
     if n_draw == 0:
         return drawn
-    names = table.dtype.names or ()
-    position = next((pair for pair in _POSITIONS if pair[0] in names and pair[1] in names), None)
+    position = position_columns(table.dtype)
     if position is not None:
         rows = rows[np.lexsort((table[position[1]][rows], table[position[0]][rows]))]
     rows = rows[rng.permutation(len(rows))]
