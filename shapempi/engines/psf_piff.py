@@ -124,7 +124,7 @@ class PiffPsf:
         psf = piff.SimplePSF(
             model, interpolation, [outliers], chisq_thresh=params.chi2_tolerance, max_iter=params.max_iterations
         )
-        stars = _piff_stars(piff, measured, params.accuracy, int(np.ceil(step * size / 2)) + 1, params.recenter)
+        stars = _piff_stars(piff, measured, params.accuracy, int(np.ceil(step * size)), params.recenter)
         psf.fit(stars, wcs={0: galsim.PixelScale(1.0)}, pointing=None, logger=self._logger)
         return psf
 
@@ -164,12 +164,12 @@ class PiffPsf:
         )
 
 
-def _piff_stars(piff: Any, measured: MeasuredStars, accuracy: float, half: int, recenter: bool) -> list[Any]:
-    """Return the stars in Piff's form, cut to so many pixels on each side of the central one."""
+def _piff_stars(piff: Any, measured: MeasuredStars, accuracy: float, side: int, recenter: bool) -> list[Any]:
+    """Return the stars in Piff's form, cut to stamps of about this side [pixel] and not below it."""
     sample = measured.sample
     (zero_x, zero_y), (scale_x, scale_y) = normalisation(sample.shape)
     ny, nx = sample.vignets.shape[1:]
-    cut_y, cut_x = max(ny // 2 - half, 0), max(nx // 2 - half, 0)
+    cut_y, cut_x = max(ny - side, 0) // 2, max(nx - side, 0) // 2
     data = sample.vignets[:, cut_y : ny - cut_y, cut_x : nx - cut_x]
     weights = sample.weights[:, cut_y : ny - cut_y, cut_x : nx - cut_x]
     # As PSFEx does: the relative error is that of the light that is seen.

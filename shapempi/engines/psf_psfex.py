@@ -18,9 +18,9 @@ from shapempi.engines.measured_stars import MeasuredStars
 from shapempi.engines.program import Finished, Program, private_folder
 from shapempi.engines.psf_params import PsfexParams, PsfParams
 from shapempi.engines.psf_width import model_fwhm
-from shapempi.errors import ConfigError, DataError, EngineError
-from shapempi.io.ldac import read_ldac, write_ldac
-from shapempi.io.psfex import read_psf
+from shapempi.errors import ConfigError, DataError, EngineError, MissingInputError
+from shapempi.io.ldac import write_ldac
+from shapempi.io.psfex import read_psf, read_used_stars
 from shapempi.measure.psf_outcome import PsfFit, PsfStatus
 from shapempi.measure.psf_sample import StarSample
 from shapempi.psf import PsfModel
@@ -174,9 +174,8 @@ class PsfexPsf:
             return PsfFit.refused(n, PsfStatus.FIT_FAILED, reason)
         try:
             model = read_psf(folder / _MODEL)
-            _, table = read_ldac(folder / _OUTPUT)
-            used, chi2, flux = _about_stars(table, len(measured))
-        except DataError as error:
+            used, chi2, flux = _about_stars(read_used_stars(folder / _OUTPUT), len(measured))
+        except (DataError, MissingInputError) as error:
             reason = f"what PSFEx made of {len(measured)} stars cannot be used: {error}".replace(f"{folder}/", "")
             return PsfFit.refused(n, PsfStatus.FIT_FAILED, reason)
         if reason := _no_psf(model):
@@ -224,16 +223,11 @@ def _catalogue(measured: MeasuredStars, params: PsfexParams) -> np.ndarray:
 
 def _about_stars(table: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return from PSFEx's output catalogue who was used, chi2 per pixel and flux; NaN where it says nothing."""
-    names = set(table.dtype.names or ())
-    missing = {"SOURCE_NUMBER", "CHI2_PSF", "NORM_PSF"} - names
-    if missing:
-        raise DataError(f"{_OUTPUT}: the columns {', '.join(sorted(missing))} are missing")
-    rows = table["SOURCE_NUMBER"].astype(int) - 1
+    rows = table["SOURCE_NUMBER"] - 1
     if np.any((rows < 0) | (rows >= n)):
         raise DataError(f"{_OUTPUT}: SOURCE_NUMBER is outside 1 to {n}")
     used, chi2, flux = np.zeros(n, dtype=bool), np.full(n, np.nan), np.full(n, np.nan)
-    # Releases before 3.20 list the accepted stars only and have no flags.
-    used[rows] = table["FLAGS_PSF"] == 0 if "FLAGS_PSF" in names else True
+    used[rows] = table["FLAGS_PSF"] == 0
     chi2[rows], flux[rows] = table["CHI2_PSF"], table["NORM_PSF"]
     return used, chi2, flux
 

@@ -17,7 +17,7 @@ from shapempi.io.atomic import replacing
 from shapempi.io.fits import Hdu, card_value, scan_hdus
 from shapempi.psf import INTERPOLANTS, PsfModel
 
-__all__ = ["read_psf", "write_psf"]
+__all__ = ["read_psf", "read_used_stars", "write_psf"]
 
 _NAME, _COLUMN = "PSF_DATA", "PSF_MASK"
 
@@ -26,6 +26,9 @@ _POSITION = re.compile(r"^([XY])(WIN|PSF|MODEL|PEAK)?_IMAGE(_DBL)?$")
 
 #: How PSFEx interpolates its own models, and the keyword of our own files that says that a model needs another way.
 _INTERPOLANT, _INTERPOLANT_KEY = "lanczos4", "INTERPOL"
+
+#: Columns of PSFEx's output catalogue.
+_STAR_COLUMNS = (("SOURCE_NUMBER", "i8"), ("FLAGS_PSF", "i8"), ("CHI2_PSF", "f8"), ("NORM_PSF", "f8"))
 
 #: No sane model has more; a damaged header might.
 _MAX_DEGREE = 20
@@ -97,6 +100,50 @@ def read_psf(path: Path, *, image: int | None = None) -> PsfModel:
         fwhm=header.number("PSF_FWHM", float("nan")),
         interpolant=interpolant if interpolant in INTERPOLANTS else _INTERPOLANT,
     )
+
+
+def read_used_stars(path: Path) -> np.ndarray:
+    """Read what PSFEx says about the stars of a fit in its output catalogue.
+
+    Parameters
+    ----------
+    path : Path
+        The catalogue, in the form FITS_LDAC.
+
+    Returns
+    -------
+    structured ndarray [n]
+        SOURCE_NUMBER: row of the star in the catalogue that PSFEx read, 1-based; CHI2_PSF: chi^2 per pixel; NORM_PSF:
+        flux; FLAGS_PSF: 0 if the star was used (releases before 3.20 list the used ones only, without flags).
+
+    Raises
+    ------
+    MissingInputError
+        If there is no such file.
+    DataError
+        If it is truncated, not FITS, or has no such columns.
+    """
+    objects = [hdu for hdu in scan_hdus(path) if hdu.name == "LDAC_OBJECTS"]
+    if len(objects) != 1:
+        raise DataError(f"{path}: {len(objects)} tables of stars instead of one: not a catalogue of PSFEx; fit again")
+    hdu = objects[0]
+    if not hdu.complete:
+        raise DataError(f"{hdu}: the file is truncated; fit again")
+    try:
+        with fitsio.FITS(hdu.path) as file:
+            names = [name for name, _ in _STAR_COLUMNS if name in file[hdu.index].get_colnames()]
+            # By name: fitsio reads rows with a column of no width wrongly, and a constant model has one.
+            rows = file[hdu.index].read(columns=names)
+    except (OSError, ValueError) as error:
+        raise DataError(f"{hdu}: the table cannot be read: {_first_line(error)}; fit again") from error
+    missing = {name for name, _ in _STAR_COLUMNS} - {"FLAGS_PSF"} - set(names)
+    if missing or rows is None:
+        what = f"the columns {', '.join(sorted(missing))} are missing" if missing else "there are no stars"
+        raise DataError(f"{hdu}: {what}; fit again with OUTCAT_TYPE FITS_LDAC")
+    stars = np.zeros(len(rows), dtype=list(_STAR_COLUMNS))
+    for name in names:
+        stars[name] = rows[name]
+    return stars
 
 
 def write_psf(path: Path, model: PsfModel, *, overwrite: bool) -> None:
