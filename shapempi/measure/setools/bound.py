@@ -33,7 +33,7 @@ class BoundProgram:
         Type of the table's rows.
     constants : collection of str
         Names of the constants.
-    masks, splits, statistics, catalogues, plots
+    masks, splits, statistics, catalogues, plots : sequence of sections
         The sections; each mask behind those that it needs.
 
     Raises
