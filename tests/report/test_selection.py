@@ -53,7 +53,7 @@ def test_the_standard_plots(tmp_path):
         save(data, path)
         pixels = imread(path)
         assert pixels.shape == (720, 960, 4)
-        assert len(np.unique(pixels.reshape(-1, 4), axis=0)) > 10
+        assert len(np.unique(pixels[..., 0])) > 10
     assert sorted(file.name for file in tmp_path.iterdir()) == sorted(f"{name}.png" for name in made)
 
     axes = draw(made["size_mag"]).axes[0]
