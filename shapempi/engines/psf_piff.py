@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import logging
 import warnings
+from dataclasses import replace
 from typing import Any
 
 import galsim
@@ -117,9 +118,8 @@ class PiffPsf:
         """Run Piff."""
         piff, params = self._piff, self._params.piff
         model = piff.PixelGrid(step, size, interp=galsim.Lanczos(_LANCZOS), centered=params.recenter)
-        interpolation = piff.BasisPolynomial(
-            degree, keys=_KEYS
-        )  # its C++ solver ends the process when a star has no pixels left
+        # Not its C++ solver: that ends the process when a star has no pixels left.
+        interpolation = piff.BasisPolynomial(degree, keys=_KEYS)
         outliers = piff.outliers.ChisqOutliers(nsigma=params.star_clip, max_remove=params.star_clip_fraction)
         psf = piff.SimplePSF(
             model, interpolation, [outliers], chisq_thresh=params.chi2_tolerance, max_iter=params.max_iterations
@@ -136,7 +136,8 @@ class PiffPsf:
             reason = f"Piff's model of {len(measured)} stars has no flux or is not finite"
             return PsfFit.refused(n, PsfStatus.FIT_FAILED, reason)
         used = np.array([not star.is_flagged for star in psf.stars])
-        chi2 = np.array([star.fit.chisq / max(star.fit.dof, 1) for star in psf.stars], dtype=float)
+        dof = np.array([star.fit.dof for star in psf.stars], dtype=float)
+        chi2 = np.array([star.fit.chisq for star in psf.stars], dtype=float) / np.where(dof > 0, dof, np.nan)
         flux = np.array([star.fit.flux for star in psf.stars], dtype=float)
         shift = np.array([star.fit.center for star in psf.stars], dtype=float)
         zero, scale = normalisation(measured.sample.shape)
@@ -148,13 +149,12 @@ class PiffPsf:
             sampling=step,
             n_star=int(used.sum()),
             chi2=float(psf.chisq / max(psf.dof, 1)),
-            fwhm=0.0,
+            fwhm=float("nan"),
             interpolant=_INTERPOLANT,
         )
-        model = PsfModel(**{**vars(model), "fwhm": model_fwhm(model)})
         status, reason = self._params.acceptance.judge(model.n_star, model.chi2)
         return PsfFit(
-            model=model,
+            model=replace(model, fwhm=model_fwhm(model)),
             used=measured.spread(used, False),
             chi2=measured.spread(chi2, np.nan),
             flux=measured.spread(flux, np.nan),
@@ -174,27 +174,22 @@ def _piff_stars(piff: Any, measured: MeasuredStars, accuracy: float, side: int, 
     weights = sample.weights[:, cut_y : ny - cut_y, cut_x : nx - cut_x]
     # As PSFEx does: the relative error is that of the light that is seen.
     weights = weights / (1.0 + weights * (accuracy * np.maximum(data, 0.0)) ** 2)
+    # The polynomial takes the place on the CCD from the properties: the stamps may lie around the origin.
+    first_y, first_x = (-(length // 2) for length in data.shape[1:])
+    middle = [first + (length - 1) / 2 for first, length in zip((first_x, first_y), data.shape[:0:-1], strict=True)]
     stars = []
     for i in range(len(measured)):
-        first_x, first_y = (int(np.rint(c - (m - 1) / 2)) for c, m in zip(_middle(sample, i), (nx, ny), strict=True))
-        first_x, first_y = first_x + cut_x, first_y + cut_y
-        image = galsim.Image(np.ascontiguousarray(data[i]), xmin=first_x, ymin=first_y, scale=1.0)
-        weight = galsim.Image(np.ascontiguousarray(weights[i]), xmin=first_x, ymin=first_y, scale=1.0)
-        place = galsim.PositionD(
-            first_x + (data.shape[2] - 1) / 2 + sample.offset[i, 0],
-            first_y + (data.shape[1] - 1) / 2 + sample.offset[i, 1],
+        image, weight = (
+            galsim.Image(np.ascontiguousarray(stamps[i]), xmin=first_x, ymin=first_y, scale=1.0)
+            for stamps in (data, weights)
         )
+        place = galsim.PositionD(*(middle + sample.offset[i]))
         normal = ((sample.x[i] + 1.0 - zero_x) / scale_x, (sample.y[i] + 1.0 - zero_y) / scale_y)
         properties = {**dict(zip(_KEYS, map(float, normal), strict=True)), "trust_pos": not recenter}
         if sample.gain > 0:
             properties["gain"] = sample.gain
         stars.append(piff.Star(piff.StarData(image, place, weight=weight, properties=properties), None))
     return stars
-
-
-def _middle(sample: StarSample, i: int) -> tuple[float, float]:
-    """Return the middle of a star's stamp on the CCD [pixel], 0-based."""
-    return float(sample.x[i] - sample.offset[i, 0]), float(sample.y[i] - sample.offset[i, 1])
 
 
 def _coefficients(solution: np.ndarray, degree: int, size: int) -> np.ndarray:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from shapempi.errors import ConfigError, DataError, MissingInputError
-from shapempi.io.psfex import read_psf, write_psf
+from shapempi.io.psfex import read_psf, read_used_stars, write_psf
 from shapempi.kernels import _psf
 from shapempi.psf import PsfModel
 
@@ -296,3 +296,41 @@ def test_damaged_headers_end_in_an_error_or_a_model(tmp_path):
         except DataError:
             outcomes.add("error")
     assert outcomes == {"model", "error"}
+
+
+def write_stars(path, **columns):
+    table = np.zeros(3, [(name, values.dtype) for name, values in columns.items()])
+    for name, values in columns.items():
+        table[name] = values
+    with fitsio.FITS(str(path), "rw", clobber=True) as file:
+        file.write_table(table, extname="LDAC_OBJECTS")
+    return path
+
+
+STARS = {
+    "SOURCE_NUMBER": np.array([1, 2, 4], dtype="i4"),
+    "NORM_PSF": np.array([10.0, 20.0, 40.0], dtype="f4"),
+    "CHI2_PSF": np.array([1.0, 1.5, 0.5], dtype="f4"),
+}
+
+
+def test_what_psfex_says_about_stars(tmp_path):
+    stars = read_used_stars(write_stars(tmp_path / "out.cat", **STARS, FLAGS_PSF=np.array([0, 2, 0], dtype="i4")))
+    assert stars.tolist() == [(1, 0, 1.0, 10.0), (2, 2, 1.5, 20.0), (4, 0, 0.5, 40.0)]
+    # Releases before 3.20 list the stars that were used, and no others.
+    assert not read_used_stars(write_stars(tmp_path / "out.cat", **STARS))["FLAGS_PSF"].any()
+
+
+def test_a_catalogue_of_stars_that_cannot_be_used(tmp_path):
+    with pytest.raises(MissingInputError, match=r"gone.cat"):
+        read_used_stars(tmp_path / "gone.cat")
+    with pytest.raises(DataError, match=r"0 tables of stars instead of one"):
+        read_used_stars(DECAM)
+    few = {name: values for name, values in STARS.items() if name != "NORM_PSF"}
+    path = write_stars(tmp_path / "out.cat", **few)
+    with pytest.raises(DataError, match=r"out.cat.*the columns NORM_PSF are missing; fit again"):
+        read_used_stars(path)
+    path = write_stars(path, **STARS)
+    path.write_bytes(path.read_bytes()[:-2880])
+    with pytest.raises(DataError, match=r"out.cat.*truncated"):
+        read_used_stars(path)
