@@ -24,6 +24,16 @@ _CARD = 80
 _CARDS_COLUMN = "Field Header Card"
 _HEADER, _OBJECTS = "LDAC_IMHEAD", "LDAC_OBJECTS"
 
+#: A header that says nothing; readers take a shorter one for a damaged file.
+_NO_IMAGE = [
+    f"{card:<80}"
+    for card in (
+        "SIMPLE  =                    T",
+        "BITPIX  =                    8",
+        "NAXIS   =                    0",
+    )
+]
+
 #: TFORM and TDIM of a column, and bytes of each type.
 _FORM = re.compile(r"(\d{0,9})([LXBIJKAEDCMPQ])[^\s]*", re.ASCII)
 _SHAPE = re.compile(r"\(\d{1,9}(,\d{1,9})*\)", re.ASCII)
@@ -102,7 +112,8 @@ def write_ldac(
     table : structured ndarray [n]
         The objects; columns may have any shape (vignets [n, y, x]).  A table without rows is a file without objects.
     header_text : str
-        The image's header: cards of 80 characters one after the other, or one a line; with or without END.
+        The image's header: cards of 80 characters one after the other, or one a line; with or without END.  An empty
+        one becomes the cards that every FITS header has.
     overwrite : bool
         Whether a file that is there may be replaced.
     units : mapping of str to str, optional
@@ -219,7 +230,7 @@ def _cards(text: str, path: Path) -> list[str]:
         if len(card) > _CARD or not card.isascii() or not card.isprintable():
             raise DataError(f"{path}: not a card of a FITS header: {card!r}")
         kept.append(card.ljust(_CARD))
-    return [*kept, "END".ljust(_CARD)]
+    return [*(kept or _NO_IMAGE), "END".ljust(_CARD)]
 
 
 def _write(path: Path, tables: list[tuple[str, np.ndarray, dict[str, str]]], *, overwrite: bool) -> None:

@@ -185,3 +185,8 @@ def test_damaged_files_are_read_or_refused(tmp_path):
             assert str(path) in str(error)
             refused += 1
     assert 100 < refused < 300
+
+
+def test_an_empty_header_is_a_header(tmp_path):
+    write_ldac(tmp_path / "a.fits", make_table(), "", overwrite=False)
+    assert dict(fits.Header.fromstring(read_ldac(tmp_path / "a.fits")[0])) == {"SIMPLE": True, "BITPIX": 8, "NAXIS": 0}
