@@ -25,10 +25,7 @@ if TYPE_CHECKING:
     import matplotlib.axes
     from matplotlib.figure import Figure
 
-__all__ = ["draw_ccd_stack", "draw_focal_plane", "frame_focal_plane", "mosaic_aspect"]
-
-#: Width of a picture of the focal plane [inch].
-_WIDTH = 5.6
+__all__ = ["draw_ccd_stack", "draw_focal_plane", "frame_focal_plane", "mosaic_size"]
 
 #: Quantity of a map: its symbol, its unit, and what the colour bar of the residual says.
 _NAMES = {
@@ -65,8 +62,7 @@ def draw_focal_plane(found: MeanMap, layout: CameraLayout, quantity: str, path: 
         value_range, value_map = (-bound, bound), DIVERGING
     bound = symmetric_limit(residual)
     heading = f"{title}: mean {symbol} over the focal plane"
-    size = (_WIDTH, _WIDTH * mosaic_aspect(layout))
-    figure, axes = fixed_panels((2, 2), size, (0.95, 1.05, 0.55, 0.3), heading)
+    figure, axes = fixed_panels((2, 2), mosaic_size(layout, 5.6), (0.95, 1.2, 0.55, 0.3), heading)
     labels = f"{symbol}{unit}"
     _mosaic(figure, axes[0, 0], star, layout, value_range, value_map, f"stars, {labels}", numbers=True)
     _mosaic(figure, axes[0, 1], model, layout, value_range, value_map, f"model, {labels}")
@@ -139,10 +135,11 @@ def _image(
     figure.colorbar(picture, ax=axes, label=label, location="bottom", fraction=0.05, pad=0.02, aspect=18)
 
 
-def mosaic_aspect(layout: CameraLayout) -> float:
-    """Return height over width of the mosaic with its margin."""
+def mosaic_size(layout: CameraLayout, longest: float) -> tuple[float, float]:
+    """Return width and height of a picture of the mosaic with its margin, the longer of which is given."""
     left, right, bottom, top = _box(layout)
-    return (top - bottom) / (right - left)
+    scale = longest / max(right - left, top - bottom)
+    return scale * (right - left), scale * (top - bottom)
 
 
 def _box(layout: CameraLayout) -> tuple[float, float, float, float]:
@@ -204,8 +201,13 @@ def _mosaic(
 def frame_focal_plane(axes: matplotlib.axes.Axes, layout: CameraLayout) -> None:
     """Set limits, labels and the directions of a picture of the focal plane."""
     left, right, bottom, top = _box(layout)
-    axes.set(xlim=(left, right), ylim=(bottom, top), xlabel="East   -   focal plane [pixel]   -   West")
-    axes.set_ylabel("South   -   focal plane [pixel]   -   North")
+    axes.set(xlim=(left, right), ylim=(bottom, top))
+    if layout.known:
+        axes.set(
+            xlabel="East   -   focal plane [pixel]   -   West", ylabel="South   -   focal plane [pixel]   -   North"
+        )
+    else:
+        axes.set(xlabel="x [pixel]; CCDs by their numbers", ylabel="y [pixel]")
 
 
 def _write_rms(axes: matplotlib.axes.Axes, rms: np.ndarray, layout: CameraLayout) -> None:

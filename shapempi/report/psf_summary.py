@@ -134,7 +134,8 @@ def _verdict_lines(found: Findings) -> list[str]:
             text.append(f"  0  {name}: not measured")
             continue
         sure = " " if each.significant else "?"
-        text.append(f"  {int(each.met)}{sure} {name} = {each.value:+.2e} +- {each.error:.1e}, limit {each.limit:.1e}")
+        error = f"{each.error:.1e}" if np.isfinite(each.error) else "?"
+        text.append(f"  {int(each.met)}{sure} {name} = {each.value:+.2e} +- {error}, limit {each.limit:.1e}")
     return text
 
 

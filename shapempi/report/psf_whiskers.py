@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from shapempi.report.psf_canvas import fixed_panels, save
-from shapempi.report.psf_maps import frame_focal_plane, mosaic_aspect
+from shapempi.report.psf_maps import frame_focal_plane, mosaic_size
 from shapempi.validation.focal_plane import CameraLayout
 from shapempi.validation.maps import MeanMap
 
 if TYPE_CHECKING:
     import matplotlib.axes
 
-#: Width of a panel [inch], and room for the scale above the mosaic as a fraction of its height.
-_WIDTH, _SCALE_ROOM = 5.0, 0.10
+#: Size of a panel [inch], and room for the scale above the mosaic as a fraction of its height.
+_SIZE, _SCALE_ROOM = 5.0, 0.10
 
 __all__ = ["draw_whiskers", "round_down", "whiskers"]
 
@@ -53,8 +53,8 @@ def draw_whiskers(found: MeanMap, layout: CameraLayout, path: Path, *, title: st
         Heading.
     """
     heading = f"{title}: shapes over the focal plane (reduced shear; means of {_bins(found)} bins per CCD)"
-    size = (_WIDTH, _WIDTH * mosaic_aspect(layout) * (1 + _SCALE_ROOM))
-    figure, panels = fixed_panels((1, 3), size, (0.95, 0.1, 0.55, 0.3), heading)
+    width, height = mosaic_size(layout, _SIZE)
+    figure, panels = fixed_panels((1, 3), (width, height * (1 + _SCALE_ROOM)), (0.95, 0.1, 0.55, 0.3), heading)
     axes = panels[0]
     shapes = {of: (found.mean[f"e1_{of}"], found.mean[f"e2_{of}"]) for of in ("star", "model", "residual")}
     scale = _typical(*shapes["star"])

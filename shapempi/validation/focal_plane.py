@@ -17,6 +17,9 @@ __all__ = ["CameraLayout", "LayoutParams", "Panel", "layout_of"]
 #: Gap between the panels of a camera whose mosaic is not known, as a fraction of a CCD.
 _PLAIN_GAP = 0.04
 
+#: Name of a layout by the numbers of the CCDs.
+_GRID = "grid"
+
 
 class LayoutParams(Params):
     """How the CCDs are laid out."""
@@ -77,6 +80,11 @@ class CameraLayout:
     n_column: int
     panels: tuple[Panel, ...]
     section: tuple[int, int, int, int]
+
+    @property
+    def known(self) -> bool:
+        """Whether the panels lie as the CCDs do on the sky."""
+        return self.name != _GRID
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -145,7 +153,7 @@ def layout_of(ccds: Sequence[int], x: np.ndarray, y: np.ndarray, params: LayoutP
         west = (column - (n_column - 1) / 2) * shape[1] * (1 + _PLAIN_GAP)
         north = ((n_row - 1) / 2 - row) * shape[0] * (1 + _PLAIN_GAP)
         panels.append(Panel(ccd, row, column, False, west, north))
-    return CameraLayout("grid", n_row, n_column, tuple(panels), section)
+    return CameraLayout(_GRID, n_row, n_column, tuple(panels), section)
 
 
 def _megacam_panels(shape: tuple[int, int]) -> tuple[Panel, ...]:
