@@ -155,8 +155,8 @@ def write_selection(
             raise ConfigError(f"two sections would be written to {other} and {path}; give one another name")
     existing = [path for path, _ in plan if path.exists()]
     if existing and not overwrite:
-        more = f" and {len(existing) - 1} more" if len(existing) > 1 else ""
-        raise ConfigError(f"{existing[0]}{more} is already there; give --overwrite to replace files")
+        more = f" (and {len(existing) - 1} more)" if len(existing) > 1 else ""
+        raise ConfigError(f"{existing[0]} is already there{more}; give --overwrite to replace files")
     for path, write in plan:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
