@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -172,6 +173,8 @@ class Program:
 def private_folder(parent: Path | None = None) -> Iterator[Path]:
     """Yield a new folder that only this user can read, removed with all that is in it when the block ends.
 
+    It is removed, too, when the process is asked to terminate (SIGTERM, as batch systems do) meanwhile.
+
     Parameters
     ----------
     parent : Path, optional
@@ -191,8 +194,34 @@ def private_folder(parent: Path | None = None) -> Iterator[Path]:
         folder = tempfile.TemporaryDirectory(prefix="shapempi-", dir=parent, ignore_cleanup_errors=True)
     except OSError as error:
         raise EngineError(f"no temporary folder can be made in {parent or tempfile.gettempdir()}: {error}") from error
-    with folder as name:
-        yield Path(name)
+    try:
+        with _termination_as_exception(), folder as name:
+            yield Path(name)
+    except _TerminatedError:
+        os.kill(os.getpid(), signal.SIGTERM)
+        raise
+
+
+class _TerminatedError(BaseException):
+    """The process was asked to terminate; it does, when it has cleaned up."""
+
+
+@contextmanager
+def _termination_as_exception() -> Iterator[None]:
+    """Raise `_TerminatedError` in the block on SIGTERM, where that would end the process at once."""
+    main = threading.current_thread() is threading.main_thread()
+    if not main or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+        yield
+        return
+
+    def terminate(number: int, frame: object) -> None:
+        raise _TerminatedError
+
+    signal.signal(signal.SIGTERM, terminate)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

@@ -12,7 +12,15 @@ __all__ = ["PiffParams", "PsfParams", "PsfexParams"]
 
 #: Figures of PSFEx that can be asked for.
 CheckPlot = Literal[
-    "SELECTION_FWHM", "FWHM", "ELLIPTICITY", "COUNTS", "COUNT_FRACTION", "CHI2", "MOFFAT_RESIDUALS", "ASYMMETRY"
+    "SELECTION_FWHM",
+    "FWHM",
+    "ELLIPTICITY",
+    "COUNTS",
+    "COUNT_FRACTION",
+    "CHI2",
+    "RESIDUALS",
+    "MOFFAT_RESIDUALS",
+    "ASYMMETRY",
 ]
 
 #: Images of PSFEx that can be asked for.
@@ -29,7 +37,7 @@ class PsfexParams(Params):
     scratch: Path | None = key(None, "Folder for temporary files; without it $TMPDIR, or the system's folder.")
     configuration: Path | None = key(
         None,
-        "Configuration file of PSFEx that replaces the keys below; grid, degree, columns and outputs stay as set here.",
+        "Configuration file of PSFEx, used instead of accuracy, basis_number and recenter; the rest stays.",
     )
     accuracy: float = key(0.01, "PSF_ACCURACY: relative error that is added to the noise of every pixel.", ge=0)
     basis_number: int = key(

@@ -105,17 +105,20 @@ class PiffPsf:
         degree = self._params.degree
         while (degree + 1) * (degree + 2) // 2 > len(measured):
             degree -= 1
+        given = _piff_stars(
+            self._piff, measured, self._params.piff.accuracy, int(np.ceil(step * size)), self._params.piff.recenter
+        )
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                psf = self._fit(measured, step, size, degree)
+                psf = self._fit(given, step, size, degree)
         except _FAILURES as error:
             what = next(iter(str(error).splitlines()), type(error).__name__)
             return PsfFit.refused(len(stars), PsfStatus.FIT_FAILED, f"Piff could not fit {len(measured)} stars: {what}")
         return self._result(measured, psf, step, size, degree)
 
-    def _fit(self, measured: MeasuredStars, step: float, size: int, degree: int) -> Any:
-        """Run Piff."""
+    def _fit(self, stars: list[Any], step: float, size: int, degree: int) -> Any:
+        """Run Piff on stars in its form."""
         piff, params = self._piff, self._params.piff
         model = piff.PixelGrid(step, size, interp=galsim.Lanczos(_LANCZOS), centered=params.recenter)
         # Not its C++ solver: that ends the process when a star has no pixels left.
@@ -124,7 +127,6 @@ class PiffPsf:
         psf = piff.SimplePSF(
             model, interpolation, [outliers], chisq_thresh=params.chi2_tolerance, max_iter=params.max_iterations
         )
-        stars = _piff_stars(piff, measured, params.accuracy, int(np.ceil(step * size)), params.recenter)
         psf.fit(stars, wcs={0: galsim.PixelScale(1.0)}, pointing=None, logger=self._logger)
         return psf
 

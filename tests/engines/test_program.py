@@ -1,6 +1,8 @@
 import os
 import signal
 import stat
+import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -152,6 +154,49 @@ def test_an_interrupted_run_leaves_neither_folder_nor_program(tmp_path):
         signal.signal(signal.SIGALRM, before)
     assert list(scratch.iterdir()) == []
     assert state_of(int((tmp_path / "pid").read_text())) in ("", "Z")
+
+
+TERMINATED = """
+import sys
+from pathlib import Path
+from shapempi.engines.program import Program, private_folder
+
+program = Program.find([sys.argv[1]], setting="tool.program", cure="")
+with private_folder(Path(sys.argv[2])) as folder:
+    print("ready", flush=True)
+    program.run([], folder=folder, timeout=60)
+"""
+
+
+def test_a_terminated_run_leaves_neither_folder_nor_program(tmp_path):
+    body = f'[ "$1" = -v ] && exit 0\necho $$ > {tmp_path}/new; mv {tmp_path}/new {tmp_path}/pid; sleep 60'
+    path = make_program(tmp_path, body)
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    command = [sys.executable, "-c", TERMINATED, str(path), str(scratch)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        assert process.stdout.readline() == b"ready\n"
+        while not (tmp_path / "pid").exists():
+            time.sleep(0.02)
+        process.terminate()
+        assert process.wait(20) == -signal.SIGTERM
+    assert list(scratch.iterdir()) == []
+    assert state_of(int((tmp_path / "pid").read_text())) in ("", "Z")
+
+
+def test_the_handling_of_termination_is_as_before_afterwards(tmp_path):
+    before = signal.getsignal(signal.SIGTERM)
+    with private_folder(tmp_path):
+        pass
+    assert signal.getsignal(signal.SIGTERM) is before
+    own = []
+    signal.signal(signal.SIGTERM, lambda *_: own.append(1))
+    try:
+        with private_folder(tmp_path):
+            os.kill(os.getpid(), signal.SIGTERM)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert own == [1]
 
 
 def test_a_scratch_folder_that_is_not_there_is_named(tmp_path):
