@@ -10,7 +10,7 @@ import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
-from shapempi import __version__, psf_verbs, verbs
+from shapempi import __version__, bench_verbs, psf_verbs, verbs
 from shapempi.errors import ConfigError, DataError, EngineError, MissingInputError, ShapempiError
 from shapempi.grammar import GRAMMARS
 
@@ -143,13 +143,7 @@ def _parser() -> argparse.ArgumentParser:
     verb.add_argument("--overwrite", action="store_true", help="make a finished calibration anew")
     verb.set_defaults(verb=verbs.calibrate)
 
-    verb = commands.add_parser("bench", help="how fast the measurement is on this machine")
-    verb.add_argument("subject", choices=["shapes"], metavar="shapes", help="the shape measurement")
-    verb.add_argument("--json", type=Path, metavar="FILE", help="write all numbers")
-    verb.add_argument("--objects", type=int, default=64, metavar="N", help="simulated objects (64)")
-    verb.add_argument("--repeats", type=int, default=15, metavar="N", help="measurements of the native engine (15)")
-    verb.add_argument("--slow-repeats", type=int, default=1, metavar="N", help="measurements of other engines (1)")
-    verb.set_defaults(verb=verbs.bench)
+    _add_benchmarks(commands)
 
     verb = commands.add_parser("config", help="check a configuration, or print the reference of all keys")
     verb.add_argument("config", type=Path, metavar="CONFIG", nargs="?", help="TOML file to check")
@@ -230,3 +224,26 @@ def _add_stamp_options(mode: argparse.ArgumentParser, position: str, meaning: st
     mode.add_argument("--size", type=int, default=51, metavar="N", help="side of the stamps [pixel], odd (51)")
     mode.add_argument("--no-shapes", dest="shapes", action="store_false", help="do not measure shapes")
     mode.add_argument("--overwrite", action="store_true", help="replace files that are already there")
+
+
+def _add_benchmarks(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Declare what can be timed."""
+    verb = commands.add_parser("bench", help="how fast the measurement is on this machine")
+    subjects = verb.add_subparsers(title="subjects", metavar="SUBJECT", required=True)
+
+    subject = subjects.add_parser("shapes", help="the shape measurement, by part and beside the other engines")
+    subject.add_argument("--objects", type=int, default=64, metavar="N", help="simulated objects (64)")
+    subject.add_argument("--repeats", type=int, default=15, metavar="N", help="measurements of the native engine (15)")
+    subject.add_argument("--slow-repeats", type=int, default=1, metavar="N", help="measurements of other engines (1)")
+    subject.add_argument("--json", type=Path, metavar="FILE", help="write all numbers")
+    subject.set_defaults(verb=bench_verbs.shapes)
+
+    subject = subjects.add_parser("psf", help="stamps per second, and the fit of a CCD by every engine")
+    subject.add_argument("--stamps", type=int, default=2000, metavar="N", help="stamps that are drawn (2000)")
+    subject.add_argument("--stars", type=int, default=120, metavar="N", help="stars of the simulated CCD (120)")
+    subject.add_argument("--repeats", type=int, default=3, metavar="N", help="repeats (3)")
+    subject.add_argument("--slow-repeats", type=int, default=1, metavar="N", help="repeats of slow engines (1)")
+    engines = list(bench_verbs.PSF_ENGINES)
+    subject.add_argument("--engine", action="append", choices=engines, help="only this engine (repeatable)")
+    subject.add_argument("--json", type=Path, metavar="FILE", help="write all numbers")
+    subject.set_defaults(verb=bench_verbs.psf)

@@ -11,7 +11,7 @@ from shapempi.config import load
 from shapempi.errors import ConfigError, MissingInputError, ShapempiError
 from shapempi.ids import CcdId
 from shapempi.interpolate import Interpolated, interpolate_catalogue, interpolate_epochs, interpolate_stars
-from shapempi.selection import select_stars_of
+from shapempi.selection import read_constants, select_stars_of
 from shapempi.validate_psf import validate_run
 from shapempi.validation.params import ValidationParams
 
@@ -38,7 +38,7 @@ def select_stars(options: argparse.Namespace) -> int:
         plots=options.plots,
         seed=options.seed if options.seed is not None else 1 if settings is None else settings.survey.seed,
         overwrite=options.overwrite,
-        constants=dict(_constant(text) for text in options.constant),
+        constants=read_constants(options.constant),
         params=None if settings is None else settings.stars,
     )
     failed: list[ShapempiError] = []
@@ -48,15 +48,6 @@ def select_stars(options: argparse.Namespace) -> int:
     if not failed:
         return 0
     return 3 if all(isinstance(error, MissingInputError) for error in failed) else 1
-
-
-def _constant(text: str) -> tuple[str, float]:
-    """Return name and value of a text NAME=VALUE."""
-    name, equals, value = text.partition("=")
-    try:
-        return name.strip(), float(value if equals else "")
-    except ValueError as error:
-        raise ConfigError(f"--constant {text}: a constant is written NAME=NUMBER") from error
 
 
 def validate_psf(options: argparse.Namespace) -> int:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from pathlib import Path
 
-from shapempi.bench.shapes import bench_shapes
 from shapempi.calibrate import calibrate_stamps, choose_cases, claim_folder
 from shapempi.calibration.estimate import CaseResult
 from shapempi.calibration.params import CalibrationParams
@@ -46,7 +44,7 @@ from shapempi.survey.graph import make_plan
 from shapempi.survey.inputs import find_inputs
 from shapempi.units import BLOCK_SECONDS_PER_PIXEL
 
-__all__ = ["bench", "calibrate", "config", "export", "gather", "plan", "report", "run", "simulate", "status"]
+__all__ = ["calibrate", "config", "export", "gather", "plan", "report", "run", "simulate", "status"]
 
 
 def simulate(options: argparse.Namespace) -> int:
@@ -233,28 +231,6 @@ def _report_calibration(results: list[CaseResult], settings: Config, params: Cal
     made_with = settings.model_dump(mode="json", include={"shapes": True, "simulation": True, "vignet": {"size"}})
     calibration_report.write_result(results, params, made_with, params.folder / calibration_report.RESULT_NAME)
     print(f"\n{figure}")
-
-
-def bench(options: argparse.Namespace) -> int:
-    """Time the measurement."""
-    for name in ("objects", "repeats", "slow_repeats"):
-        if getattr(options, name) < 1:
-            raise ConfigError(f"--{name.replace('_', '-')} must be at least 1, not {getattr(options, name)}")
-    if options.json is not None and not options.json.parent.is_dir():
-        raise ConfigError(f"--json {options.json}: there is no folder {options.json.parent}; make it")
-    result = bench_shapes(
-        n_object=options.objects,
-        n_repeat=options.repeats,
-        n_slow=options.slow_repeats,
-        report=lambda line: print(line, file=sys.stderr, flush=True),
-    )
-    print("\n".join(result.lines()))
-    if options.json is not None:
-        try:
-            options.json.write_text(json.dumps(result.as_dict(), indent=1) + "\n", encoding="utf-8")
-        except OSError as error:
-            raise ConfigError(f"{options.json}: cannot be written: {error.strerror}") from error
-    return 0
 
 
 def config(options: argparse.Namespace) -> int:

@@ -21,9 +21,10 @@ BELOW_CONFIG = {"stages", "engines", "mpi", "sim", "report", "calibration", "val
 #: What the modules of a layer may import besides their own layer.
 MAY_IMPORT = {
     "__main__": {"cli"},
-    "cli": {"verbs", "psf_verbs", "grammar", "errors"},
+    "cli": {"verbs", "psf_verbs", "bench_verbs", "grammar", "errors"},
     "verbs": {"run", "calibrate", "chain", "gather", "grammar", "units", "config"} | BELOW_CONFIG,
     "psf_verbs": {"validate_psf", "interpolate", "selection", "config"} | BELOW_CONFIG,
+    "bench_verbs": BELOW_CONFIG,
     "calibrate": {"config"} | BELOW_CONFIG,
     "chain": {"run", "gather", "config"} | BELOW_CONFIG,
     "run": {"crew", "units", "selection", "config"} | BELOW_CONFIG,
@@ -44,7 +45,7 @@ MAY_IMPORT = {
     "report": {"io", "measure", "calibration", "validation"} | GROUND,
     "validation": {"measure"} | GROUND,  # judges PSF models by the stars of a run, in memory
     "calibration": {"measure"} | GROUND,  # simulates and measures in memory
-    "bench": {"engines", "measure"} | GROUND,  # the same, by the clock
+    "bench": {"engines", "io", "measure"} | GROUND,  # the same, by the clock
     "measure": GROUND,
     "io": GROUND,
     **dict.fromkeys(NOUNS, GROUND),
