@@ -205,13 +205,16 @@ class _Validation:
         verdicts: list[Verdict] = []
         if len(rows):
             verdicts = judge_residuals(judged.statistics, params.requirements) + judge_rho(table, params.requirements)
-        trends = tuple(trend(rows, abscissa, params.trends) for abscissa in ABSCISSAE)
+        trends = {
+            name: tuple(trend(stars, abscissa, params.trends) for abscissa in ABSCISSAE)
+            for name, stars in (("all", rows), ("bright", bright.sample.rows))
+        }
         by_exposure = statistics_by(rows, ccds=False)
         self._table("per_exposure.fits", by_exposure)
         self._table("per_ccd.fits", statistics_by(rows, ccds=True))
         self._text("trends.txt", trend_text(trends))
         self._maps(rows, layout)
-        self._draw("trends.png", draw_trends, trends)
+        self._draw("trends.png", draw_trends, trends["all"], trends["bright"])
         self._draw("residuals.png", draw_residuals, {each.name: each.sample.rows for each in samples})
         write_full_starcat(self._tables.parts("stars", FULL_STARCAT_INPUT), self._path(_FULL_STARCAT), overwrite=False)
         for exposure in exposures:

@@ -102,7 +102,8 @@ def test_tables_can_be_read_by_astropy(made):
     rho = Table.read(folder / "rho.fits")
     assert len(rho) == 6 and str(rho["theta"].unit) == "arcmin" and (rho["n_pair"] > 0).any()
     trends = Table.read(folder / "trends.txt", format="ascii.commented_header")
-    assert set(trends["abscissa"]) == {"mag", "T", "snr"} and trends["n"].sum() == 3 * 317
+    assert set(trends["abscissa"]) == {"mag", "T", "snr"} and set(trends["sample"]) == {"all", "bright"}
+    assert trends["n"][trends["sample"] == "all"].sum() == 3 * 317
     assert len(Table.read(folder / "per_ccd.fits")) == 16 and len(Table.read(folder / "per_exposure.fits")) == 2
     counts = Table.read(folder / "ccd_status.txt", format="ascii.commented_header")
     assert counts["count"][counts["name"] == "n_used"].sum() == 17

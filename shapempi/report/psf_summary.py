@@ -62,8 +62,8 @@ class Findings:
         Name of the sample that the verdicts on mean residuals are about.
     verdicts : tuple of Verdict
         Requirements.
-    trends : tuple of Trend
-        Of the held-back stars.
+    trends : mapping of str to tuple of Trend
+        Of "all" held-back stars, and of "bright" ones.
     exposures : ndarray of STATISTICS_DTYPE [n]
         Held-back stars by exposure.
     status : StatusSummary or None
@@ -76,7 +76,7 @@ class Findings:
     samples: tuple[SampleStatistics, ...]
     judged: str
     verdicts: tuple[Verdict, ...]
-    trends: tuple[Trend, ...]
+    trends: Mapping[str, tuple[Trend, ...]]
     exposures: np.ndarray
     status: StatusSummary | None
     notes: tuple[str, ...] = ()
@@ -90,7 +90,9 @@ def lines(found: Findings) -> list[str]:
         text.append(f"{each.name}: {len(each.sample.rows)} of {each.sample.n_star} used{left_out}")
     text += [*(f"note: {note}" for note in found.notes), "", *_CONVENTIONS, ""]
     text += _sample_lines(found.samples)
-    text += ["", *_verdict_lines(found), "", "slopes [1e-3 per unit of the abscissa]", *_slope_lines(found.trends)]
+    text += ["", *_verdict_lines(found), "", "slopes [1e-3 per unit of the abscissa]"]
+    for name, trends in found.trends.items():
+        text += _slope_lines(name, trends)
     if len(found.exposures):
         text += ["", "held-back stars by exposure [1e-3]", *_exposure_lines(found.exposures)]
     if found.status is not None:
@@ -139,14 +141,14 @@ def _verdict_lines(found: Findings) -> list[str]:
     return text
 
 
-def _slope_lines(trends: Sequence[Trend]) -> list[str]:
-    """Return the slopes of all trends."""
+def _slope_lines(sample: str, trends: Sequence[Trend]) -> list[str]:
+    """Return the slopes of the trends of a sample."""
     text = []
     for each in trends:
         unit, meaning, logarithmic = ABSCISSAE[each.abscissa]
         per = "decade" if logarithmic else unit
         cells = "".join(f"  {name} {_cell(each.slope[name], each.slope_error[name])}" for name in TREND_QUANTITIES)
-        text.append(f"  against {meaning + ' [per ' + per + ']':38s}{cells}")
+        text.append(f"  {sample:6s} against {meaning + ' [per ' + per + ']':38s}{cells}")
     return text
 
 
@@ -185,18 +187,18 @@ def _number(value: float, form: str) -> str:
     return f"{value:{form}}" if np.isfinite(value) else "-"
 
 
-def trend_text(trends: Sequence[Trend]) -> str:
+def trend_text(trends: Mapping[str, Sequence[Trend]]) -> str:
     """Return all bins as a table of text with the names of its columns in the first line, and slopes as comments."""
     names = TREND_DTYPE.names or ()
-    text = [" ".join(("#", "abscissa", *names))]
-    for each in trends:
+    text = [" ".join(("#", "sample", "abscissa", *names))]
+    for sample, each in ((sample, each) for sample, members in trends.items() for each in members):
         unit, meaning, logarithmic = ABSCISSAE[each.abscissa]
-        text.append(f"# {each.abscissa}: {meaning}" + (f" [{unit}]" if unit else ""))
+        text.append(f"# {sample}, {each.abscissa}: {meaning}" + (f" [{unit}]" if unit else ""))
         for name in TREND_QUANTITIES:
             per = "decade" if logarithmic else f"unit of {each.abscissa}"
             text.append(f"# slope of {name}: {each.slope[name]:.6e} +- {each.slope_error[name]:.2e} per {per}")
         for row in each.table:
-            text.append(" ".join((each.abscissa, *(f"{row[name]:.8g}" for name in names))))
+            text.append(" ".join((sample, each.abscissa, *(f"{row[name]:.8g}" for name in names))))
     return "\n".join(text) + "\n"
 
 
@@ -236,11 +238,13 @@ def as_json(found: Findings, params: ValidationParams) -> str:
         "verdicts": [{key: _plain(value) for key, value in asdict(each).items()} for each in found.verdicts],
         "trends": [
             {
+                "sample": sample,
                 "abscissa": each.abscissa,
                 "slope": {name: _plain(value) for name, value in each.slope.items()},
                 "slope_error": {name: _plain(value) for name, value in each.slope_error.items()},
             }
-            for each in found.trends
+            for sample, members in found.trends.items()
+            for each in members
         ],
         "exposures": _table(found.exposures),
         "ccds": None if found.status is None else _status(found.status),

@@ -18,13 +18,15 @@ _SYMBOLS = {"dg1": r"$\delta g_1$", "dg2": r"$\delta g_2$", "dT": r"$\delta T/T$
 _LABELS = {"mag": "MAG_AUTO [mag]", "T": r"$T$ of the model [arcsec$^2$]", "snr": "signal-to-noise ratio"}
 
 
-def draw_trends(trends: Sequence[Trend], path: Path, *, title: str) -> None:
+def draw_trends(trends: Sequence[Trend], bright: Sequence[Trend], path: Path, *, title: str) -> None:
     """Draw binned mean residuals with errors, and the fitted lines.
 
     Parameters
     ----------
     trends : sequence of Trend
         One column each.
+    bright : sequence of Trend
+        The same of bright stars, whose lines are drawn; the noise of faint stars biases their moments.
     path : Path
         PNG file.
     title : str
@@ -33,9 +35,9 @@ def draw_trends(trends: Sequence[Trend], path: Path, *, title: str) -> None:
     from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
 
     figure = new_figure(13.5, 9.0)
-    figure.suptitle(f"{title}: star minus model, mean in bins of equal numbers of stars")
+    figure.suptitle(f"{title}: star minus model, mean in bins of equal numbers of stars; lines: bright stars")
     axes = figure.subplots(len(TREND_QUANTITIES), len(trends), sharex="col", squeeze=False)
-    for column, found in enumerate(trends):
+    for column, (found, steady) in enumerate(zip(trends, bright, strict=True)):
         logarithmic = ABSCISSAE[found.abscissa][2]
         x = found.table["centre"]
         for row, name in enumerate(TREND_QUANTITIES):
@@ -46,7 +48,7 @@ def draw_trends(trends: Sequence[Trend], path: Path, *, title: str) -> None:
                 panel.errorbar(
                     x, 1e3 * found.table[name], yerr=error, fmt=MARKERS[row], color=COLOURS[row], ms=4.5, capsize=2
                 )
-                _line(panel, found, name)
+                _line(panel, steady, name)
             else:
                 panel.text(0.5, 0.5, "too few stars", ha="center", va="center", transform=panel.transAxes)
             if logarithmic:
@@ -55,12 +57,20 @@ def draw_trends(trends: Sequence[Trend], path: Path, *, title: str) -> None:
                 panel.xaxis.set_major_formatter(ScalarFormatter())
                 panel.xaxis.set_minor_formatter(NullFormatter())
             unit = "dex" if logarithmic else (ABSCISSAE[found.abscissa][0] or "1").replace("arcsec2", "arcsec$^2$")
-            text = f"slope {1e3 * found.slope[name]:+.2f} $\\pm$ {1e3 * found.slope_error[name]:.2f} $10^{{-3}}$/{unit}"
-            panel.set_title(text if np.isfinite(found.slope[name]) else "no slope", fontsize=9, loc="right")
+            slopes = f"slope of all {_slope(found, name)}, of bright stars {_slope(steady, name)}"
+            panel.set_title(f"{slopes} [$10^{{-3}}$/{unit}]", fontsize=8, loc="right")
             if column == 0:
                 panel.set_ylabel(rf"{_SYMBOLS[name]} [$10^{{-3}}$]")
         axes[-1, column].set_xlabel(_LABELS[found.abscissa])
     save(figure, path)
+
+
+def _slope(found: Trend, name: str) -> str:
+    """Write a slope and its error."""
+    if not np.isfinite(found.slope[name]):
+        return "unknown"
+    error = f"{1e3 * found.slope_error[name]:.2f}" if np.isfinite(found.slope_error[name]) else "?"
+    return f"{1e3 * found.slope[name]:+.2f} $\\pm$ {error}"
 
 
 def _line(panel: object, found: Trend, name: str) -> None:

@@ -27,7 +27,7 @@ def draw_all(rows, status, folder, camera="megacam"):
     draw_ccd_stack(ccd_map(rows, layout, 5, 10), layout, folder / "stack.png", title="test")
     draw_whiskers(focal_map(rows, layout, 1, 2), layout, folder / "whiskers.png", title="test")
     trends = [trend(rows, abscissa, TrendParams()) for abscissa in ("mag", "T", "snr")]
-    draw_trends(trends, folder / "trends.png", title="test")
+    draw_trends(trends, trends, folder / "trends.png", title="test")
     draw_residuals({"all": rows, "none": rows[:0]}, folder / "residuals.png", title="test")
     draw_rho(rho_statistics(rows, RhoParams(n_bin=8)), RequirementParams(), folder / "rho.png", title="test")
     draw_status(summarise_status(status), folder / "status.png", title="test")
