@@ -15,11 +15,13 @@ import numpy as np
 
 from shapempi.errors import MeasurementError
 from shapempi.measure.moments import adaptive_moments
+from shapempi.measure.psf_degree import choose_degree, highest_degree
 from shapempi.measure.psf_outcome import PsfFit, PsfStatus
 from shapempi.measure.psf_params import NativePsfParams, PsfModelParams
+from shapempi.measure.psf_prior import make_prior
 from shapempi.measure.psf_reject import clean_pixels, clean_stars
 from shapempi.measure.psf_sample import StarSample
-from shapempi.measure.psf_solve import Prior, polynomial_terms, resampling_matrices, solve
+from shapempi.measure.psf_solve import n_terms, polynomial_terms, resampling_matrices, solve
 from shapempi.measure.psf_stars import PsfStars, normalisation
 from shapempi.psf import PsfModel
 
@@ -37,13 +39,12 @@ _CENTRED = 0.005
 _MAX_ROUNDS = 10
 #: Radius [sigma of the PSF] inside which chi^2 is counted: 2.5 FWHM.
 _APERTURE = 6.0
+#: The round that chooses the degree: most bad pixels and stars are out.
+_CHOICE = 3
 #: Convergence of the linear problem: 1e-5 changes T by 1e-5.
 _CONVERGED = 1e-3
 #: Radius [sigma of the PSF] of the part of the model that its centroid is measured in.
 _CENTROID = 8.0
-#: Length [sigma of the PSF] over which the prior correlates a grid finer than the pixels, times sqrt(1 - sampling^2):
-#: the stars say little of what is between pixels.
-_CORRELATION = 0.5
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,7 @@ def fit_psf(sample: StarSample, form: PsfModelParams, params: NativePsfParams) -
     try:
         stars = PsfStars.prepare(sample[order], form)
         solution = _first_solution(stars)
-        used = np.zeros(len(stars), dtype=bool)
+        used, degree = np.zeros(len(stars), dtype=bool), form.degree
         for i in range(_MAX_ROUNDS):
             verdict = _judge(stars, solution, _TOLERANCES[min(i, len(_TOLERANCES) - 1)], params)
             n_used = int(verdict.used.sum())
@@ -112,7 +113,10 @@ def fit_psf(sample: StarSample, form: PsfModelParams, params: NativePsfParams) -
             moved = float(np.max(np.abs(centred.centring - solution.centring)[verdict.used]))
             settled = moved < _CENTRED and np.array_equal(used, verdict.used)
             used = verdict.used
-            solution = _improve(stars, centred, verdict, form.degree if i > 0 else 0, params)
+            choose = params.choose_degree and i == _CHOICE
+            solution = _improve(stars, centred, verdict, degree if i > 0 else 0, params, choose)
+            if choose:
+                degree = solution.degree
             if i >= len(_TOLERANCES) - 1 and settled:
                 break
     except MeasurementError as error:
@@ -206,26 +210,22 @@ def _fit_shifts(
 
 
 def _improve(
-    stars: PsfStars, solution: _Solution, verdict: _Verdict, degree: int, params: NativePsfParams
+    stars: PsfStars, solution: _Solution, verdict: _Verdict, degree: int, params: NativePsfParams, choose: bool
 ) -> _Solution:
     """Solve for the basis images with the pixels, stars, fluxes and centres of the last verdict."""
-    z = solution.z
-    while degree > 0 and verdict.used.sum() < params.stars_per_term * _n_coef(degree):
-        degree -= 1
-    if degree != solution.degree:
-        z = np.zeros((_n_coef(degree), *z.shape[1:]))
-    forms = stars.forms(degree, solution.offset(stars)).with_flux(verdict.flux)
+    degree = highest_degree(stars, verdict.used, degree, params)
+    offset = solution.offset(stars)
+    forms = stars.forms(degree, offset).with_flux(verdict.flux)
     weight = stars.weights(verdict.model, params.accuracy) * verdict.good * verdict.used[:, None, None]
-    profile = stars.mean_profile(weight, verdict.flux, solution.offset(stars))
-    mean = np.zeros_like(z)
-    mean[0] = profile
-    fractions = np.full(len(z), params.prior_variation)
-    fractions[0] = params.prior_shape
-    prior = Prior(
-        mean,
-        fractions[:, None, None] * profile,
-        stars.grid.smoother(_CORRELATION * stars.sigma * np.sqrt(1.0 - stars.grid.sampling**2)),
-    )
+    profile = stars.mean_profile(weight, verdict.flux, offset)
+    if choose:
+        aperture = stars.radius(offset) < _APERTURE * stars.sigma
+        degree = choose_degree(stars, forms, weight, profile, aperture, degree, params)
+        forms = forms.with_terms(polynomial_terms(degree, stars.u, stars.v))
+    z = solution.z
+    if degree != solution.degree:
+        z = np.zeros((n_terms(degree), *z.shape[1:]))
+    prior = make_prior(stars, profile, len(z), params)
     z = solve(forms, stars.data, weight, prior, z, tolerance=_CONVERGED)
     basis = prior.images(z)
     total = basis.sum(axis=(1, 2))
@@ -234,10 +234,6 @@ def _improve(
     # Stamps of unit sum all over the CCD: what the fluxes take up must not be in the basis.
     basis[1:] -= (total[1:] / total[0])[:, None, None] * basis[0]
     return replace(solution, basis=basis / (total[0] * stars.grid.sampling**2), z=z, degree=degree)
-
-
-def _n_coef(degree: int) -> int:
-    return (degree + 1) * (degree + 2) // 2
 
 
 def _result(

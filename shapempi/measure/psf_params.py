@@ -54,6 +54,10 @@ class NativePsfParams(Params):
     """The PSF fit in process."""
 
     stars_per_term: float = key(2.5, "Fewest stars per polynomial term; with fewer the degree is lowered.", ge=1.5)
+    extrapolation: float = key(
+        20.0, "Largest variance of the model on the CCD in units of a star's; beyond it the degree is lowered.", gt=0
+    )
+    choose_degree: bool = key(False, "Whether psf.degree is the highest of the degrees that are cross-validated.")
     accuracy: float = key(0.01, "Relative error of the model that is added to the noise of every pixel.", ge=0)
     recenter: bool = key(True, "Whether each star's centre is fitted, too.")
     centre_error: float = key(0.02, "Error of the given centres, with which they enter if fitted.", unit="pixel", gt=0)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 
 from shapempi.errors import MeasurementError
 from shapempi.kernels import _psffit
 
-__all__ = ["Prior", "StarForms", "Taps", "polynomial_terms", "resampling_matrices", "solve"]
+__all__ = ["LinearPrior", "StarForms", "Taps", "n_terms", "polynomial_terms", "resampling_matrices", "solve"]
 
 #: Half width [model pixel] and shape of the Kaiser window of the interpolating sinc.  Half-pixel shifts of Moffat
 #: and Kolmogorov PSFs of FWHM 3.2 to 4.5 pixels change T by less than 1e-4; Lanczos-4 changes it by 3e-3, which a
@@ -19,6 +20,34 @@ _KAISER = 6.5
 
 #: First sample [n, size] and weights [n, size, 12] of each pixel.
 Taps = tuple[np.ndarray, np.ndarray]
+
+
+class LinearPrior(Protocol):
+    """What `solve` knows of basis images before the stars; see `shapempi.measure.psf_prior.Prior`."""
+
+    @property
+    def mean(self) -> np.ndarray:
+        """Mean of the basis images."""
+        ...
+
+    @property
+    def sigma(self) -> np.ndarray:
+        """Standard deviation of z."""
+        ...
+
+    @property
+    def smoother(self) -> np.ndarray:
+        """S along one axis."""
+        ...
+
+    def smooth(self, z: np.ndarray) -> np.ndarray:
+        """Return S z."""
+        ...
+
+
+def n_terms(degree: int) -> int:
+    """Return the number of terms of a polynomial of two variables and of total degree `degree`."""
+    return (degree + 1) * (degree + 2) // 2
 
 
 def polynomial_terms(degree: int, x: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -145,38 +174,11 @@ class StarForms:
         return np.ascontiguousarray(self.terms * self.flux[:, None])
 
 
-@dataclass(frozen=True)
-class Prior:
-    """What is known of basis images before the stars: mean + S z, z independent Gaussians of mean 0.
-
-    Attributes
-    ----------
-    mean : ndarray of float64 [n_coef, model_size, model_size]
-        Mean of the basis images.
-    sigma : ndarray of float64 [n_coef, model_size, model_size]
-        Standard deviation of z.
-    smoother : ndarray of float64 [model_size, model_size]
-        S along one axis, symmetric.
-    """
-
-    mean: np.ndarray
-    sigma: np.ndarray
-    smoother: np.ndarray
-
-    def images(self, z: np.ndarray) -> np.ndarray:
-        """Return the basis images of z."""
-        return self.mean + self.smooth(z)
-
-    def smooth(self, z: np.ndarray) -> np.ndarray:
-        """Return S z, which is also the transpose of S at z."""
-        return self.smoother @ z @ self.smoother
-
-
 def solve(
     forms: StarForms,
     stamps: np.ndarray,
     weights: np.ndarray,
-    prior: Prior,
+    prior: LinearPrior,
     start: np.ndarray,
     *,
     tolerance: float = 1e-5,
@@ -192,7 +194,7 @@ def solve(
         The map A.
     stamps, weights : ndarray of float64 [n, size, size]
         Data and inverse variances; 0 leaves a pixel out (its value must be finite).
-    prior : Prior
+    prior : LinearPrior
         Mean and correlation of the basis images, standard deviations of z.
     start : ndarray of float64 [n_coef, model_size, model_size]
         z to start from.
@@ -237,7 +239,7 @@ def solve(
     return z
 
 
-def _inverse_blocks(forms: StarForms, weights: np.ndarray, prior: Prior, precision: np.ndarray) -> np.ndarray:
+def _inverse_blocks(forms: StarForms, weights: np.ndarray, prior: LinearPrior, precision: np.ndarray) -> np.ndarray:
     """Return the inverse of the diagonal blocks of the normal equations, [n_coef, n_coef, model_size, model_size]."""
     square = prior.smoother**2
     blocks = square @ forms.normal_blocks(weights) @ square
