@@ -10,12 +10,9 @@ from shapempi.measure.moments import adaptive_moments
 from shapempi.measure.psf_outcome import PsfStatus
 from shapempi.measure.psf_params import PsfModelParams
 from shapempi.measure.psf_sample import StarSample
-from shapempi.measure.psf_stars import normalisation
+from shapempi.measure.psf_stars import FWHM_PER_SIGMA, normalisation
 
 __all__ = ["MeasuredStars"]
-
-#: FWHM of a Gaussian in units of its sigma.
-_FWHM = 2.0 * np.sqrt(2.0 * np.log(2.0))
 
 #: So many stars must not lie on a line (three and fewer hardly can do otherwise): rms distance from it [half CCD].
 _LINE, _NARROW = 4, 0.01
@@ -94,7 +91,7 @@ class MeasuredStars:
     @property
     def fwhm(self) -> float:
         """The FWHM of a Gaussian of the stars' median size [pixel]."""
-        return float(_FWHM * np.median(self.sigma))
+        return float(FWHM_PER_SIGMA * np.median(self.sigma))
 
     @property
     def noise(self) -> float:
