@@ -26,7 +26,7 @@ def draw_trends(trends: Sequence[Trend], bright: Sequence[Trend], path: Path, *,
     trends : sequence of Trend
         One column each.
     bright : sequence of Trend
-        The same of bright stars, whose lines are drawn; the noise of faint stars biases their moments.
+        The same of bright stars, whose lines are drawn: faint ones were selected by sizes that noise changed.
     path : Path
         PNG file.
     title : str

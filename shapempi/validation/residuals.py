@@ -53,7 +53,7 @@ class SampleParams(Params):
     )
     bright_snr: float = key(
         100.0,
-        "Signal-to-noise ratio from which on a star is bright; the noise of fainter ones biases their own moments.",
+        "Signal-to-noise ratio from which on a star is bright; fainter ones were selected by sizes that noise changed.",
         gt=0,
     )
 
