@@ -6,6 +6,7 @@ import numpy as np
 
 from shapempi.measure.psf_params import NativePsfParams
 from shapempi.measure.psf_prior import make_prior
+from shapempi.measure.psf_reject import relative_shapes
 from shapempi.measure.psf_solve import StarForms, n_terms, polynomial_terms, solve
 from shapempi.measure.psf_stars import PsfStars
 
@@ -59,15 +60,16 @@ def choose_degree(
     forms: StarForms,
     weight: np.ndarray,
     profile: np.ndarray,
-    aperture: np.ndarray,
+    place: tuple[np.ndarray, np.ndarray],
     degree: int,
     params: NativePsfParams,
 ) -> int:
     """Return the lowest degree that predicts stars as well as the best one.
 
-    Every fifth of the stars, in the order of their places, is predicted by a model of the others; the score of a star
-    is the logarithm of its chi^2 in the aperture with its flux fitted, so that the brightest do not decide alone.  The
-    lowest degree wins whose mean score is above the best mean by no more than the standard error of the
+    Every fifth of the stars, in the order of their places, is predicted by a model of the others.  The score of a star
+    is the logarithm of one plus chi^2 of its size and ellipticity relative to the prediction: they are what the model
+    is for, and pixels would punish noise that they average out; the brightest stars do not decide alone.  The lowest
+    degree wins whose mean score is above the best mean by no more than the standard error of the
     difference.
 
     Parameters
@@ -80,8 +82,8 @@ def choose_degree(
         Weights of the fit: 0 for a pixel or a star that is not used.
     profile : ndarray of float64 [model_size, model_size]
         The stars' mean radial profile.
-    aperture : ndarray of bool [n, y, x]
-        Pixels that count.
+    place : tuple of ndarray of float64 [n, y, x]
+        x and y of each pixel from the star's centre [sigma of the PSF].
     degree : int
         The highest degree.
     params : NativePsfParams
@@ -95,8 +97,10 @@ def choose_degree(
     used = np.flatnonzero((weight > 0).any(axis=(1, 2)))
     if len(used) < _FOLDS:
         return degree
-    scores = np.array([_scores(stars, forms, weight, profile, aperture, d, used, params) for d in range(degree + 1)])
+    scores = np.array([_scores(stars, forms, weight, profile, place, d, used, params) for d in range(degree + 1)])
     scores = scores[:, np.isfinite(scores).all(axis=0)]
+    if scores.shape[1] < _FOLDS:
+        return degree
     means = scores.mean(axis=1)
     best = int(np.argmin(means))
     excess = scores - scores[best]
@@ -109,12 +113,12 @@ def _scores(
     forms: StarForms,
     weight: np.ndarray,
     profile: np.ndarray,
-    aperture: np.ndarray,
+    place: tuple[np.ndarray, np.ndarray],
     degree: int,
     used: np.ndarray,
     params: NativePsfParams,
 ) -> np.ndarray:
-    """Return the logarithm of chi^2 of the used stars, each predicted by a model without it."""
+    """Return the scores of the used stars, each predicted by a model without it; NaN without a measurement."""
     forms = forms.with_terms(polynomial_terms(degree, stars.u, stars.v))
     prior = make_prior(stars, profile, n_terms(degree), params)
     scores = np.empty(len(used))
@@ -122,8 +126,9 @@ def _scores(
         held = np.arange(len(used)) % _FOLDS == fold
         rest, these = used[~held], used[held]
         z = solve(forms[rest], stars.data[rest], weight[rest], prior, np.zeros_like(prior.mean), tolerance=_CONVERGED)
-        predicted, counted = forms[these].draw(prior.images(z)), weight[these] * aperture[these]
-        information = np.sum(counted * predicted**2, axis=(1, 2))
-        flux = np.sum(counted * predicted * stars.data[these], axis=(1, 2)) / np.where(information > 0, information, 1)
-        scores[held] = np.sum(counted * (stars.data[these] - flux[:, None, None] * predicted) ** 2, axis=(1, 2))
-    return np.log(np.maximum(scores, np.finfo(float).tiny))
+        predicted = forms[these].draw(prior.images(z))
+        there = place[0][these], place[1][these]
+        shape, variance, measured = relative_shapes(stars.data[these], predicted, weight[these], there)
+        chi2 = np.sum(shape**2 / np.where(variance > 0, variance, np.inf), axis=1)
+        scores[held] = np.where(measured, np.log1p(chi2), np.nan)
+    return scores

@@ -119,9 +119,9 @@ def fit_psf(sample: StarSample, form: PsfModelParams, params: NativePsfParams) -
                 degree = solution.degree
             if i >= len(_TOLERANCES) - 1 and settled:
                 break
+        return _result(stars, solution, used, sample.shape, form, params, np.argsort(order))
     except MeasurementError as error:
         return PsfFit.refused(len(sample), PsfStatus.FIT_FAILED, str(error))
-    return _result(stars, solution, used, sample.shape, form, params, np.argsort(order))
 
 
 def _first_solution(stars: PsfStars) -> _Solution:
@@ -219,8 +219,7 @@ def _improve(
     weight = stars.weights(verdict.model, params.accuracy) * verdict.good * verdict.used[:, None, None]
     profile = stars.mean_profile(weight, verdict.flux, offset)
     if choose:
-        aperture = stars.radius(offset) < _APERTURE * stars.sigma
-        degree = choose_degree(stars, forms, weight, profile, aperture, degree, params)
+        degree = choose_degree(stars, forms, weight, profile, stars.place(offset), degree, params)
         forms = forms.with_terms(polynomial_terms(degree, stars.u, stars.v))
     z = solution.z
     if degree != solution.degree:
@@ -254,6 +253,9 @@ def _result(
     # In the aperture the stars decide: each model pixel takes n_coef of n_star degrees of freedom.
     freedom = n_pixel[used].sum() * (1.0 - n_coef / n_star) - n_star
     reduced = float(np.sum(chi2[used] * n_pixel[used]) / max(freedom, 1.0))
+    fwhm = _fwhm(solution.basis[0], stars.grid.sampling)
+    if not fwhm < form.size / 2:
+        raise MeasurementError(f"the PSF of {n_star} stars has a FWHM of {fwhm:.3g} pixels: no stars in their stamps")
     zero, scale = normalisation(shape)
     model = PsfModel(
         coefficients=solution.basis,
@@ -263,7 +265,7 @@ def _result(
         sampling=stars.grid.sampling,
         n_star=n_star,
         chi2=reduced,
-        fwhm=_fwhm(solution.basis[0], stars.grid.sampling),
+        fwhm=fwhm,
         interpolant="kaiser6",
     )
     status, reason = form.acceptance.judge(n_star, reduced)

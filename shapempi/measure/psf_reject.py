@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage
 
-__all__ = ["clean_pixels", "clean_stars"]
+__all__ = ["clean_pixels", "clean_stars", "relative_shapes"]
 
 #: A neighbour is followed outwards down to this significance of the smoothed residual, then grown by these pixels.
 _NEIGHBOUR_EDGE = 1.5
@@ -16,6 +16,9 @@ _CORE = 3.0
 _MAX_LOST = 0.1
 #: Radius [sigma of the PSF] inside which a star's shape is compared with the model's.
 _SHAPE = 4.0
+
+#: What is less has no information, and its square and inverse are numbers.
+_TINY = 1e-100
 
 #: The four neighbours in the plane of each stamp, none in the next stamp.
 _PLANE = np.zeros((3, 3, 3), dtype=bool)
@@ -116,8 +119,7 @@ def clean_stars(
     used = (total > 0) & (lost < _MAX_LOST) & np.isfinite(chi2)
     if not used.any():
         return used
-    inside = weight * (good & (radius2 < _SHAPE**2))
-    shape, variance, measured = _relative_shapes(data, unit, inside, place)
+    shape, variance, measured = relative_shapes(data, unit, weight * good, place)
     used &= measured
     if not used.any():
         return used
@@ -137,10 +139,24 @@ def _robust(deviation: np.ndarray) -> float:
     return 1.4826 * float(np.median(np.abs(deviation)))
 
 
-def _relative_shapes(
+def _near(place: tuple[np.ndarray, np.ndarray]) -> tuple[slice, slice, slice]:
+    """Return the part of the stamps that holds all pixels whose shape is compared."""
+    inside = place[0] ** 2 + place[1] ** 2 < _SHAPE**2
+    rows, columns = (np.flatnonzero(inside.any(axis=axes)) for axes in ((0, 2), (0, 1)))
+    if len(rows) == 0:
+        return slice(None), slice(0, 1), slice(0, 1)
+    return slice(None), slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+
+
+def relative_shapes(
     data: np.ndarray, unit: np.ndarray, weight: np.ndarray, place: tuple[np.ndarray, np.ndarray]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Fit each star by its model times 1 + a polynomial of second order.
+    """Fit each star, near its centre, by its model times 1 + a polynomial of second order.
+
+    Parameters
+    ----------
+    data, unit, weight, place
+        As in `clean_stars`; a weight of 0 leaves a pixel out.
 
     Returns
     -------
@@ -149,7 +165,9 @@ def _relative_shapes(
     measured : ndarray of bool [n]
         Whether there is a fit, with positive flux.
     """
-    x, y = place
+    near = _near(place)
+    data, unit, weight, x, y = (image[near] for image in (data, unit, weight, *place))
+    weight = weight * (x**2 + y**2 < _SHAPE**2)
     design = np.stack([unit, unit * x, unit * y, unit * (x**2 + y**2), unit * (x**2 - y**2), 2 * unit * x * y], axis=1)
     n, n_term = design.shape[:2]
     design = design.reshape(n, n_term, -1)
@@ -157,7 +175,7 @@ def _relative_shapes(
     normal = weighted @ design.transpose(0, 2, 1)
     right = (weighted @ data.reshape(n, -1, 1))[..., 0]
     scale = np.sqrt(np.diagonal(normal, axis1=1, axis2=2))
-    whole = (scale > 0).all(axis=1)
+    whole = (scale > _TINY).all(axis=1)
     scale[~whole] = 1.0
     normal = normal / (scale[:, :, None] * scale[:, None, :])
     whole &= np.isfinite(normal).all(axis=(1, 2)) & np.isfinite(right).all(axis=1)

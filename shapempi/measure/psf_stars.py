@@ -103,12 +103,17 @@ class PsfStars:
     def prepare(cls, sample: StarSample, form: PsfModelParams) -> PsfStars:
         """Drop unusable pixels, normalise the positions, measure the typical size and choose the grid by it.
 
+        A star without a place is left without weight.
+
         Raises
         ------
         MeasurementError
             If no star has adaptive moments.
         """
-        usable = _crop(sample.usable(), form.size)
+        x, y = (np.asarray(place, dtype=float) for place in (sample.x, sample.y))
+        offset = np.asarray(sample.offset, dtype=float)
+        placed = np.isfinite(x) & np.isfinite(y) & (np.abs(offset) < form.size).all(axis=1)
+        usable = _crop(sample.usable() & placed[:, None, None], form.size)
         data = np.where(usable, _crop(sample.vignets, form.size), 0.0).astype(float)
         weight = np.where(usable, _crop(sample.weights, form.size), 0.0).astype(float)
         moments = adaptive_moments(data, weight)
@@ -121,9 +126,9 @@ class PsfStars:
         return cls(
             data=data,
             weight=weight,
-            u=(np.asarray(sample.x, dtype=float) + 1.0 - zero_x) / scale_x,
-            v=(np.asarray(sample.y, dtype=float) + 1.0 - zero_y) / scale_y,
-            offset=np.asarray(sample.offset, dtype=float),
+            u=np.where(placed, x + 1.0 - zero_x, 0.0) / scale_x,
+            v=np.where(placed, y + 1.0 - zero_y, 0.0) / scale_y,
+            offset=np.where(placed[:, None], offset, 0.0),
             gain=sample.gain if np.isfinite(sample.gain) else 0.0,
             sigma=typical,
             grid=ModelGrid(form.grid_size(step), step),
@@ -163,11 +168,11 @@ class PsfStars:
         scaled = self.data[seen] / np.broadcast_to(flux[:, None, None], seen.shape)[seen]
         ring = self._rings(radius[seen])
         count = np.bincount(ring)
-        order = np.lexsort((scaled, ring))
-        median = scaled[order][np.minimum(np.cumsum(count) - count + count // 2, len(order) - 1)]
+        values = np.split(scaled[np.argsort(ring.astype(np.int16), kind="stable")], np.cumsum(count)[:-1])
+        median = np.array([np.median(these) if len(these) else 0.0 for these in values])
         if not median.max() > 0:
             raise MeasurementError(f"the median of {bright.sum()} stars for the PSF model has no positive flux")
-        return self._round_image(radius[seen], ring, np.where(count > 0, median, 0.0))
+        return self._round_image(radius[seen], ring, median)
 
     def mean_profile(self, weight: np.ndarray, flux: np.ndarray, offset: np.ndarray) -> np.ndarray:
         """Return the mean radial profile of stars of known fluxes and offsets on the model's grid, [size, size].

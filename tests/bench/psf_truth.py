@@ -109,7 +109,7 @@ def add_galaxies(psf, stars, seed, n):
     ny, nx = vignets.shape[1:]
     for i in np.flatnonzero(galaxies):
         profile = psf.at(stars.x[i], stars.y[i])
-        disc = galsim.Exponential(half_light_radius=rng.uniform(0.25, 0.6) * profile.fwhm, flux=stars.flux[i])
+        disc = galsim.Exponential(half_light_radius=rng.uniform(0.25, 0.6) * psf.fwhm, flux=stars.flux[i])
         disc = disc.shear(g1=rng.normal(0, 0.2), g2=rng.normal(0, 0.2))
         light = galsim.Convolve(disc, profile, galsim.Pixel(1.0)).drawImage(
             nx=nx, ny=ny, scale=1.0, offset=tuple(stars.offset[i]), method="no_pixel", dtype=float
