@@ -4,7 +4,7 @@
 
 STARS.fits is a FITS_LDAC catalogue with vignets, such as the 117 DECam stars of Piff's test data
 (DECam_00241238_01_psfcat_tb_maxmag_17.0_magcut_3.0_findstars.fits, github.com/rmjarvis/Piff).  Every engine gets the
-same training stars of every split, and is judged by the same other stars.
+same training stars of every split, and is judged by the same other stars: all of them, and those that are single.
 """
 
 import argparse
@@ -16,6 +16,7 @@ import numpy as np
 from shapempi.engines.psf import ENGINES
 from shapempi.engines.psf_params import PsfParams
 from shapempi.io.ldac import read_ldac
+from shapempi.measure.moments import adaptive_moments
 from shapempi.measure.psf_outcome import PsfAcceptance
 from shapempi.measure.psf_sample import NO_DATA, StarSample
 from shapempi.measure.psf_validate import validate
@@ -39,11 +40,12 @@ def main():
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     sample = read_stars(options.stars, options.size, options.pedestal)
-    print(f"{len(sample)} stars, {options.splits} splits; held-back stars:")
-    titles = "mean dT/T     median  rms dT/T robust | chi2: median   mean | CPU s"
-    print(f"{'engine':<10}  used   chi2 | rms dg  robust dg      {titles}")
+    single = single_stars(sample)
+    print(f"{len(sample)} stars, {single.sum()} of them single, {options.splits} splits; held-back stars:")
+    titles = "mean dT/T      median  rms dT/T robust | chi2: median   mean | CPU s"
+    print(f"{'engine':<15}   used  chi2 | rms dg  robust dg      {titles}")
     for name in options.engines:
-        report(name, sample, options)
+        report(name, sample, single, options)
 
 
 def read_stars(path, size, pedestal=0.0):
@@ -69,8 +71,24 @@ def read_stars(path, size, pedestal=0.0):
     return StarSample(vignets[inside], weights[inside], x, y, offset, flux, error, SHAPE, GAIN)
 
 
-def report(name, sample, options):
-    """Fit and judge one engine, and print its row."""
+def single_stars(sample, clip=4.0, degree=2):
+    """Say which stars have sizes and shapes that vary smoothly over the CCD: no model of a PSF has a say in it."""
+    moments = adaptive_moments(sample.vignets, sample.usable())
+    single = moments["flag"] == 0
+    x, y = 2 * sample.x / SHAPE[1] - 1, 2 * sample.y / SHAPE[0] - 1
+    terms = np.stack([x**p * y**q for q in range(degree + 1) for p in range(degree + 1 - q)], axis=-1)
+    for _ in range(10):
+        deviant = np.zeros(len(sample), dtype=bool)
+        for values in (np.log(moments["sigma"]), moments["g1"], moments["g2"]):
+            fit = np.linalg.lstsq(terms[single], values[single], rcond=None)[0]
+            residual = np.abs(values - terms @ fit)
+            deviant |= ~(residual < clip * robust(residual[single]))
+        single = ~deviant
+    return single
+
+
+def report(name, sample, single, options):
+    """Fit and judge one engine, and print its rows."""
     params = PsfParams(
         engine=name,
         size=options.size,
@@ -80,7 +98,7 @@ def report(name, sample, options):
         piff={"extent": options.extent},
     )
     engine = ENGINES[name](params)
-    tables, used, fitted, seconds = [], [], [], []
+    tables, alone, used, fitted, seconds = [], [], [], [], []
     for split in range(options.splits):
         train = np.zeros(len(sample), dtype=bool)
         rng = np.random.default_rng([options.seed, split])
@@ -95,17 +113,22 @@ def report(name, sample, options):
         fitted.append(fit.model.chi2)
         test = sample[~train]
         tables.append(validate(fit.model, test, np.tile([SCALE, 0.0, 0.0, SCALE], (len(test), 1))))
-    table = np.concatenate(tables)
+        alone.append(single[~train])
+    table, alone = np.concatenate(tables), np.concatenate(alone)
+    before = f"{np.mean(used):6.1f} {np.mean(fitted):.3f} |"
+    print(f"{name + ', all':<15} {before} {residuals(table, len(sample))} | {np.mean(seconds):5.2f}")
+    print(f"{name + ', single':<15} {'':12} | {residuals(table[alone], single.sum())} |", flush=True)
+
+
+def residuals(table, n_star):
+    """Return the columns of one row; n_star stars come back in many splits and decide the error of the mean."""
     good = table[(table["FLAG_STAR_HSM"] == 0) & (table["FLAG_PSF_HSM"] == 0)]
     dg = np.concatenate([good["g1_star"] - good["g1_psf"], good["g2_star"] - good["g2_psf"]])
     dT = good["T_star"] / good["T_psf"] - 1.0
-    # The same stars come back in many splits; their number decides the error of the mean.
-    error = dT.std() / np.sqrt(min(len(dT), len(sample)))
-    print(
-        f"{name:<10} {np.mean(used):5.1f} {np.mean(fitted):6.3f} | {rms(dg):.5f} {robust(dg):9.5f}"
-        f"  {dT.mean():+.5f} +- {error:.5f} {np.median(dT):+.5f} {rms(dT):9.5f} {robust(dT):.5f} |"
-        f" {np.nanmedian(table['chi2']):12.4f} {np.nanmean(table['chi2']):7.4f} | {np.mean(seconds):5.2f}",
-        flush=True,
+    error = dT.std() / np.sqrt(min(len(dT), n_star))
+    return (
+        f"{rms(dg):.5f} {robust(dg):9.5f}  {dT.mean():+.5f} +- {error:.5f} {np.median(dT):+.5f} {rms(dT):9.5f}"
+        f" {robust(dT):.5f} | {np.nanmedian(table['chi2']):12.4f} {np.nanmean(table['chi2']):7.4f}"
     )
 
 
