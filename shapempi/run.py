@@ -10,16 +10,17 @@ from pathlib import Path
 
 import numpy as np
 
-from shapempi.config import load
+from shapempi.config import Config, load
 from shapempi.crew import Crew, Setup
 from shapempi.engines.psf import make_engine
-from shapempi.errors import ShapempiError
+from shapempi.errors import ConfigError, ShapempiError
 from shapempi.ids import TileId
 from shapempi.io.journal import Journal, write_status
 from shapempi.io.parts import PartReader, scan
 from shapempi.io.runfolder import RunFolder
 from shapempi.io.starcat import STAR_DTYPE, read_star_catalogue
 from shapempi.measure.detection_table import DETECTION_DTYPE
+from shapempi.measure.setools.program import Program
 from shapempi.measure.shapes import ENGINES
 from shapempi.measure.stars import check_program
 from shapempi.mpi.comm import Comm, connect
@@ -78,7 +79,7 @@ def run(path: Path, *, live: bool = False) -> int:
                 inputs = find_inputs(config.input)
                 stars = _bright_stars(config.input.star_catalogue)
                 plan = make_plan(inputs)
-                digest = config.digest(selection.text) if config.stars.selection else config.digest()
+                digest = config.digest(*_contents(config, selection))
                 folder = RunFolder.open(config.run.folder, digest)
                 folder.keep("config.toml", path.read_bytes())
                 folder.keep("plan.json", plan.to_json().encode())
@@ -99,6 +100,18 @@ def run(path: Path, *, live: bool = False) -> int:
     if failure is not None:
         raise failure
     return code
+
+
+def _contents(config: Config, selection: Program) -> list[str]:
+    """Return the contents of the files that the configuration names and that decide the catalogue like its keys."""
+    contents = [selection.text] if config.stars.selection else []
+    psfex = config.psf.psfex.configuration
+    if config.psf.engine == "psfex" and psfex is not None:
+        try:
+            contents.append(psfex.read_text(encoding="utf-8", errors="replace"))
+        except OSError as error:
+            raise ConfigError(f"psf.psfex.configuration: {psfex} cannot be read: {error.strerror}") from error
+    return contents
 
 
 def _bright_stars(catalogue: Path | None) -> np.ndarray:
