@@ -196,13 +196,14 @@ def _fit_shifts(
         plus = stars.forms(solution.degree, offset + move).draw(solution.basis)
         minus = stars.forms(solution.degree, offset - move).draw(solution.basis)
         images.append((plus - minus) / (2 * step))
-    design = np.stack(images, axis=1)
     weight = stars.weights(verdict.model, params.accuracy) * verdict.good
-    normal = np.einsum("nayx,nbyx,nyx->nab", design, design, weight)
+    design = np.stack([image.reshape(len(stars), -1) for image in images], axis=1)
+    weighted = design * weight.reshape(len(stars), 1, -1)
+    normal = weighted @ design.transpose(0, 2, 1)
+    right = (weighted @ stars.data.reshape(len(stars), -1, 1))[..., 0]
     shift = solution.shift.copy()
     for i in np.flatnonzero(verdict.used):
-        right = np.einsum("ayx,yx->a", design[i], weight[i] * stars.data[i])
-        amplitude, *moments = np.linalg.solve(normal[i], right)
+        amplitude, *moments = np.linalg.solve(normal[i], right[i])
         information = np.diagonal(normal[i])[1:] * verdict.flux[i] ** 2
         fitted = shift[i] + np.array(moments) / amplitude
         shift[i] = fitted * information / (information + params.centre_error**-2)

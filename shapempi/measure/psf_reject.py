@@ -20,10 +20,6 @@ _SHAPE = 4.0
 #: What is less has no information, and its square and inverse are numbers.
 _TINY = 1e-100
 
-#: The four neighbours in the plane of each stamp, none in the next stamp.
-_PLANE = np.zeros((3, 3, 3), dtype=bool)
-_PLANE[1] = ndimage.generate_binary_structure(2, 1)
-
 
 def clean_pixels(
     residual: np.ndarray,
@@ -55,21 +51,35 @@ def clean_pixels(
         Pixels to be used.
     """
     deviation = residual * np.sqrt(weight)
-    outlier = ndimage.binary_dilation(np.abs(deviation) > pixel_clip, _PLANE)
-    good = (weight > 0) & ~outlier
+    good = (weight > 0) & ~_grown(np.abs(deviation) > pixel_clip)
     # A sum of unit-variance pixels under a Gaussian kernel has the variance of the squared kernel, which is a
     # Gaussian narrower by sqrt(2) of total 1/(4 pi sigma^2).
-    widths = (0.0, sigma, sigma)
-    narrow = (0.0, sigma / np.sqrt(2.0), sigma / np.sqrt(2.0))
-    smooth = ndimage.gaussian_filter(np.where(good, deviation, 0.0), widths, mode="constant")
-    variance = ndimage.gaussian_filter(good.astype(float), narrow, mode="constant") / (4 * np.pi * sigma**2)
+    smooth = _smoothed(np.where(good, deviation, 0.0), sigma)
+    variance = _smoothed(good.astype(float), sigma / np.sqrt(2.0)) / (4 * np.pi * sigma**2)
     significance = smooth / np.sqrt(np.maximum(variance, 1e-6))
     outside = radius > _CORE * sigma
-    neighbour = ndimage.binary_propagation(
-        (significance > neighbour_clip) & outside, _PLANE, (significance > _NEIGHBOUR_EDGE) & outside
-    )
-    neighbour = ndimage.binary_dilation(neighbour, _PLANE, iterations=_NEIGHBOUR_GROWTH) & outside
-    return good & ~neighbour
+    seeds = (significance > neighbour_clip) & outside
+    for i in np.flatnonzero(seeds.any(axis=(1, 2))):
+        bright = (significance[i] > _NEIGHBOUR_EDGE) & outside[i]
+        neighbour = ndimage.binary_propagation(seeds[i], mask=bright)
+        neighbour = ndimage.binary_dilation(neighbour, iterations=_NEIGHBOUR_GROWTH)
+        good[i] &= ~(neighbour & outside[i])
+    return good
+
+
+def _grown(mask: np.ndarray) -> np.ndarray:
+    """Return pixels [n, y, x] that are in the mask or have one of their four neighbours in it."""
+    grown = mask.copy()
+    grown[:, 1:] |= mask[:, :-1]
+    grown[:, :-1] |= mask[:, 1:]
+    grown[:, :, 1:] |= mask[:, :, :-1]
+    grown[:, :, :-1] |= mask[:, :, 1:]
+    return grown
+
+
+def _smoothed(stamps: np.ndarray, sigma: float) -> np.ndarray:
+    """Return stamps [n, y, x] smoothed by a Gaussian of unit total, with nothing around them."""
+    return ndimage.gaussian_filter(stamps, (0.0, sigma, sigma), mode="constant")
 
 
 def clean_stars(

@@ -219,7 +219,7 @@ class PsfStars:
     def radius(self, offset: np.ndarray) -> np.ndarray:
         """Return the distance of each pixel from its star's centre at a given offset [pixel], [n, y, x]."""
         x, y = self._axes(offset)
-        return np.hypot(x, y)
+        return np.sqrt(x**2 + y**2)
 
     def place(self, offset: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return x and y of each pixel from its star's centre at a given offset [sigma], each [n, y, x]."""

@@ -9,15 +9,13 @@ at random offsets from them.
 import argparse
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
 
-import galsim
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from measure.star_field import GAIN, NX, NY, SKY, TruePsf, make_stars
+from measure.star_field import NX, NY, TruePsf, add_galaxies, draw_by_thirds, make_stars
 
 from shapempi.measure.moments import adaptive_moments
 from shapempi.measure.psf_fit import fit_psf
@@ -101,24 +99,6 @@ def measure(options, form, fwhm):
     )
 
 
-def add_galaxies(psf, stars, seed, n):
-    """Replace the last n stars by exponential discs that are hardly wider than the PSF; return which."""
-    rng = np.random.default_rng([seed, 7])
-    galaxies = np.arange(len(stars)) >= len(stars) - n
-    vignets = stars.vignets.astype(float)
-    ny, nx = vignets.shape[1:]
-    for i in np.flatnonzero(galaxies):
-        profile = psf.at(stars.x[i], stars.y[i])
-        disc = galsim.Exponential(half_light_radius=rng.uniform(0.25, 0.6) * psf.fwhm, flux=stars.flux[i])
-        disc = disc.shear(g1=rng.normal(0, 0.2), g2=rng.normal(0, 0.2))
-        light = galsim.Convolve(disc, profile, galsim.Pixel(1.0)).drawImage(
-            nx=nx, ny=ny, scale=1.0, offset=tuple(stars.offset[i]), method="no_pixel", dtype=float
-        )
-        noise = rng.normal(size=(ny, nx)) * np.sqrt(SKY**2 + light.array / GAIN)
-        vignets[i] = np.where(vignets[i] > -1e29, light.array + noise, vignets[i])
-    return replace(stars, vignets=vignets.astype(np.float32)), galaxies
-
-
 def draw_both(psf, model, x, y, seed, fine):
     """Yield moments of the true PSF and of the model, sampled alike: where galaxies take it, and between.
 
@@ -126,21 +106,7 @@ def draw_both(psf, model, x, y, seed, fine):
     thirds of a pixel are put together.
     """
     if fine:
-        true = np.array(
-            [
-                galsim.Convolve(psf.at(a, b), galsim.Pixel(1.0))
-                .drawImage(nx=93, ny=93, scale=1 / 3, method="no_pixel", dtype=float)
-                .array
-                for a, b in zip(x, y, strict=True)
-            ]
-        )
-        drawn = np.empty_like(true)
-        for i in range(3):
-            for j in range(3):
-                dx, dy = (np.full(len(x), (1 - k) / 3) for k in (i, j))
-                # Stamps have unit sum, which at this sampling depends on the offset.
-                stamps = model.draw(x, y, 31, dx=dx, dy=dy)
-                drawn[:, j::3, i::3] = stamps * true[:, j::3, i::3].sum(axis=(1, 2), keepdims=True)
+        true, drawn = draw_by_thirds(psf, model, x, y)
         yield adaptive_moments(true), adaptive_moments(drawn)
         return
     yield adaptive_moments(psf.draw(x, y, 0 * x, 0 * x)), adaptive_moments(model.draw(x, y, 51))

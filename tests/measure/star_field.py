@@ -1,5 +1,7 @@
 """Stars of a CCD with a known PSF: what the tests of the PSF fit are about."""
 
+from dataclasses import replace
+
 import galsim
 import numpy as np
 
@@ -80,3 +82,42 @@ def make_stars(psf, seed, n, *, snr=(50, 1000), noise=True, dirt=True, centre_er
         (NY, NX),
         GAIN,
     )
+
+
+def add_galaxies(psf, stars, seed, n):
+    """Replace the last n stars by exponential discs that are hardly wider than the PSF; return which."""
+    rng = np.random.default_rng([seed, 7])
+    galaxies = np.arange(len(stars)) >= len(stars) - n
+    vignets = stars.vignets.astype(float)
+    ny, nx = vignets.shape[1:]
+    for i in np.flatnonzero(galaxies):
+        profile = psf.at(stars.x[i], stars.y[i])
+        disc = galsim.Exponential(half_light_radius=rng.uniform(0.25, 0.6) * psf.fwhm, flux=stars.flux[i])
+        disc = disc.shear(g1=rng.normal(0, 0.2), g2=rng.normal(0, 0.2))
+        light = galsim.Convolve(disc, profile, galsim.Pixel(1.0)).drawImage(
+            nx=nx, ny=ny, scale=1.0, offset=tuple(stars.offset[i]), method="no_pixel", dtype=float
+        )
+        noise = rng.normal(size=(ny, nx)) * np.sqrt(SKY**2 + light.array / GAIN)
+        vignets[i] = np.where(vignets[i] > -1e29, light.array + noise, vignets[i])
+    return replace(stars, vignets=vignets.astype(np.float32)), galaxies
+
+
+def draw_by_thirds(psf, model, x, y, size=31):
+    """Return the true PSF and the model in steps of a third of a pixel, for PSFs too narrow for moments in pixels."""
+    pixel = galsim.Pixel(1.0)
+    true = np.array(
+        [
+            galsim.Convolve(psf.at(a, b), pixel)
+            .drawImage(nx=3 * size, ny=3 * size, scale=1 / 3, method="no_pixel", dtype=float)
+            .array
+            for a, b in zip(x, y, strict=True)
+        ]
+    )
+    drawn = np.empty_like(true)
+    for i in range(3):
+        for j in range(3):
+            dx, dy = (np.full(len(x), (1 - k) / 3) for k in (i, j))
+            # Stamps have unit sum, and a coarse one's true sum depends on the offset.
+            stamps = model.draw(x, y, size, dx=dx, dy=dy)
+            drawn[:, j::3, i::3] = stamps * true[:, j::3, i::3].sum(axis=(1, 2), keepdims=True)
+    return true, drawn
