@@ -27,7 +27,7 @@ STAR_INPUT = (
     *("g1_psf", "g2_psf", "T_psf", "g1_star", "g2_star", "T_star"),
 )
 
-#: One star, 74 bytes, because a survey has 10^8 of them.  x, y 1-based [pixel]; e1, e2 (pixel frame), g1, g2 (sky
+#: One star, 78 bytes, because a survey has 10^8 of them.  x, y 1-based [pixel]; e1, e2 (pixel frame), g1, g2 (sky
 #: frame) and T [arcsec^2] of the model; de1, de2, dg1, dg2 star minus model; dT = (T_star - T_model)/T_star.
 RESIDUAL_DTYPE = np.dtype(
     [
