@@ -28,7 +28,8 @@ class LayoutParams(Params):
         "megacam", "Whose mosaic: MegaCam's, or panels by the number of the CCD; a CCD that MegaCam lacks means a grid."
     )
     section: tuple[int, int, int, int] | None = key(
-        None, "First and last column and row of a CCD that see the sky, 1-based; found from the stars if not given."
+        None,
+        "First and last column and row of a CCD that see the sky, 1-based; if not given, MegaCam's or where stars are.",
     )
 
 
