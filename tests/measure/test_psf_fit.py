@@ -3,7 +3,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from measure.star_field import NX, NY, SKY, TruePsf, make_stars
+from measure.star_field import NX, NY, SKY, TruePsf, add_galaxies, draw_by_thirds, make_stars
 from numpy.testing import assert_allclose
 from pydantic import ValidationError
 
@@ -116,6 +116,69 @@ def test_realistic_stars_give_the_psf_within_the_requirements():
     # The noise of the mean of four CCDs is 3e-4.
     assert np.abs(np.mean(mean, axis=0)).max() < 1e-3
     assert max(centre) < 0.01
+
+
+def test_undersampled_stars_give_the_psf():
+    """1.5 pixels FWHM before the pixels' own response: only many stars at many phases tell what is between pixels."""
+    mean = []
+    for seed in range(3):
+        psf = TruePsf(seed, 1.5)
+        result = fit(make_stars(psf, seed, 80, size=31), size=31)
+        assert result.model.sampling < 0.65
+        assert result.status is PsfStatus.ACCEPTED
+        assert result.used.sum() > 72
+        x, y = grid(3)
+        true, drawn = (adaptive_moments(stamps) for stamps in draw_by_thirds(psf, result.model, x, y))
+        dT = (drawn["sigma"] / true["sigma"]) ** 2 - 1
+        mean.append([dT.mean(), *(2 * (drawn[name] - true[name]).mean() for name in ("g1", "g2"))])
+    # The noise of the mean of three CCDs is 1e-3.
+    assert np.abs(np.mean(mean, axis=0)).max() < 3e-3
+
+
+@pytest.mark.parametrize(("fwhm", "limit"), [(1.5, 6e-4), (2.0, 4e-4)])
+def test_undersampled_stars_without_noise_give_the_psf(fwhm, limit):
+    psf = TruePsf(4, fwhm)
+    result = fit(make_stars(psf, 4, 80, snr=(500, 1000), noise=False, dirt=False, centre_error=0.0, size=31), size=31)
+    x, y = grid(3)
+    true, drawn = (adaptive_moments(stamps) for stamps in draw_by_thirds(psf, result.model, x, y))
+    assert abs(np.mean((drawn["sigma"] / true["sigma"]) ** 2 - 1)) < limit
+    for name in ("g1", "g2"):
+        assert abs(np.mean(drawn[name] - true[name])) < limit / 2
+
+
+def test_the_step_of_the_grid_is_chosen_by_the_size_of_the_stars():
+    form = PsfModelParams(size=51)
+    steps = [form.step(fwhm) for fwhm in (0.5, 1.9, 2.5, 3.3, 6.0)]
+    assert steps == pytest.approx([0.3, 0.55, 0.75, 1.0, 1.0])
+    assert [form.grid_size(step) for step in (1.0, 0.5, 0.55)] == [51, 101, 93]
+    assert PsfModelParams(sampling=0.7).step(6.0) == 0.7
+    for sampling in (0.1, -1.0, 1.5):
+        with pytest.raises(ValidationError, match="sampling"):
+            PsfModelParams(sampling=sampling)
+
+
+def test_oversampled_stars_give_the_psf_at_any_offset():
+    mean = []
+    for seed in range(2):
+        psf = TruePsf(seed, 6.0)
+        model = fit(make_stars(psf, seed, 60)).model
+        assert model.sampling == 1.0
+        x, y = grid(4)
+        dx, dy = np.random.default_rng(seed).uniform(-0.5, 0.5, (2, len(x)))
+        true, drawn = (adaptive_moments(s) for s in (psf.draw(x, y, dx, dy), model.draw(x, y, 51, dx=dx, dy=dy)))
+        dT = (drawn["sigma"] / true["sigma"]) ** 2 - 1
+        mean.append([dT.mean(), *(2 * (drawn[name] - true[name]).mean() for name in ("g1", "g2"))])
+    # The noise of the mean of two CCDs is 1e-3.
+    assert np.abs(np.mean(mean, axis=0)).max() < 3e-3
+
+
+@pytest.mark.parametrize("fwhm", [1.8, 3.5])
+def test_galaxies_are_left_out(fwhm):
+    psf = TruePsf(8, fwhm)
+    stars, galaxies = add_galaxies(psf, make_stars(psf, 8, 60, size=41), 8, 6)
+    result = fit(stars, size=41)
+    assert not result.used[galaxies].any()
+    assert result.used[~galaxies].sum() > 50
 
 
 def test_the_model_describes_itself(clean):
