@@ -185,6 +185,7 @@ def _add_psf_verbs(commands: argparse._SubParsersAction[argparse.ArgumentParser]
         metavar="N",
         help="figures of each of these exposures, too; of all if none is named",
     )
+    verb.add_argument("--no-figures", dest="figures", action="store_false", help="numbers and tables only")
     verb.add_argument("--exit-code", action="store_true", help="exit with 1 if a requirement is not met")
     verb.add_argument("--overwrite", action="store_true", help="replace an earlier validation")
     verb.set_defaults(verb=psf_verbs.validate_psf)

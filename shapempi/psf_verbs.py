@@ -53,15 +53,18 @@ def select_stars(options: argparse.Namespace) -> int:
 def validate_psf(options: argparse.Namespace) -> int:
     """Compare the PSF models of a run with the stars held back from them."""
     kept = options.run / "config.toml"
-    params = ValidationParams()
+    params, title = ValidationParams(), None
     if options.config is not None or kept.is_file():
-        params = load(options.config or kept).validation
+        settings = load(options.config or kept)
+        params, title = settings.validation, settings.survey.name
     result = validate_run(
         options.run,
         options.output,
         catalogue=options.catalogue,
         exposures=options.exposures,
         overwrite=options.overwrite,
+        figures=options.figures,
+        title=title,
         params=params,
         n_threads=int(os.environ.get("OMP_NUM_THREADS", "1").partition(",")[0] or 1),
     )
