@@ -43,6 +43,20 @@ def gathered(folder, *absent):
     return read_table(path), read_table(path, "epochs")
 
 
+def unpacked(compressed, change):
+    """Put an uncompressed mosaic in the place of a compressed one, its HDUs changed by change(name, header, pixels)."""
+    plain = compressed.with_suffix("")
+    with fitsio.FITS(str(compressed)) as source, fitsio.FITS(str(plain), "rw") as target:
+        for index, hdu in enumerate(source):
+            header, pixels = hdu.read_header(), hdu.read() if index else None
+            name = header.get("EXTNAME")
+            header.clean()
+            change(name, header, pixels)
+            target.write(pixels, header=header, extname=name)
+    compressed.unlink()
+    return plain
+
+
 def seen_by(folder, exposure, ccd=None):
     """Return which objects of a catalogue have an epoch on an exposure or one of its CCDs."""
     path = folder / "run" / "catalogue.h5"
@@ -129,18 +143,13 @@ def test_a_truncated_exposure(reference, survey, tmp_path):
 def test_a_ccd_without_wcs(reference, survey, tmp_path):
     """The mosaic is there uncompressed, one header without CTYPE and CRVAL: that CCD is lost, nobody knows where."""
     folder = place(survey, tmp_path)
-    compressed = folder / "survey" / "exposures" / f"{FIRST}p.fits.fz"
-    plain = compressed.with_suffix("")
-    with fitsio.FITS(str(compressed)) as source, fitsio.FITS(str(plain), "rw") as target:
-        for index, hdu in enumerate(source):
-            header = hdu.read_header()
-            name = header.get("EXTNAME")
-            header.clean()
-            if name == "ccd22":
-                for key in ("CTYPE1", "CTYPE2", "CRVAL1", "CRVAL2"):
-                    header.delete(key)
-            target.write(hdu.read() if index else None, header=header, extname=name)
-    compressed.unlink()
+
+    def without_wcs(name, header, pixels):
+        if name == "ccd22":
+            for key in ("CTYPE1", "CTYPE2", "CRVAL1", "CRVAL2"):
+                header.delete(key)
+
+    plain = unpacked(folder / "survey" / "exposures" / f"{FIRST}p.fits.fz", without_wcs)
     result = run(folder, 1)
     assert f"shapempi: input: survey/exposures/{plain.name}, HDU 23 (ccd22): no celestial WCS" in result.err
     assert f"(needed by CCD {FIRST}-22); replace the file" in result.err
@@ -156,18 +165,12 @@ def test_a_ccd_without_wcs(reference, survey, tmp_path):
 def test_ccds_without_enough_stars(reference, survey, tmp_path):
     """One CCD all flagged, one nearly so: they are done, say why they have no PSF, and cost their epochs only."""
     folder = place(survey, tmp_path)
-    compressed = folder / "survey" / "exposures" / f"{FIRST}p.flag.fits.fz"
-    plain = compressed.with_suffix("")
-    with fitsio.FITS(str(compressed)) as source, fitsio.FITS(str(plain), "rw") as target:
-        for index, hdu in enumerate(source):
-            header = hdu.read_header()
-            name = header.get("EXTNAME")
-            header.clean()
-            flags = hdu.read() if index else None
-            if name in ("ccd21", "ccd22"):
-                flags[:, 0 if name == "ccd22" else 80 :] = 1
-            target.write(flags, header=header, extname=name)
-    compressed.unlink()
+
+    def flagged(name, header, pixels):
+        if name in ("ccd21", "ccd22"):
+            pixels[:, 0 if name == "ccd22" else 80 :] = 1
+
+    unpacked(folder / "survey" / "exposures" / f"{FIRST}p.flag.fits.fz", flagged)
     result = run(folder, 0)
     assert failed(folder) == {}
     assert re.search(rf"ccd:{FIRST}-22 has no PSF model: no stars selected: .*flag", result.err, re.IGNORECASE)
