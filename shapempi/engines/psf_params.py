@@ -60,7 +60,10 @@ class PiffParams(Params):
     """Piff's PixelGrid with polynomial interpolation."""
 
     extent: float = key(
-        25.0, "Side of Piff's grid, at most psf.size; its time and memory grow fast.", unit="pixel", ge=9
+        25.0,
+        "Side of Piff's grid, at most psf.size; 25 takes 1.5 GB for 100 stars, more takes much more.",
+        unit="pixel",
+        ge=9,
     )
     accuracy: float = key(0.01, "Relative error of the model that is added to the noise of every pixel.", ge=0)
     recenter: bool = key(True, "Whether the stars' centres are fitted, too.")
