@@ -3,8 +3,8 @@
 Every pixel of every star is described by the model resampled to where the star is (a forward model: no star is
 shifted or interpolated), and the basis images are the weighted least-squares solution.  A Gaussian prior with the mean
 radial profile as its mean and a fraction of it as its width rules where the stars do not: far from the centre.
-Pixels, stars, fluxes and centres are judged by the model of the round before, with less and less tolerance for the
-model's own error; four rounds are enough for most CCDs.
+Pixels, stars, fluxes and centres are judged by the model of the round before, the first one the median radial profile
+of the stars, with less and less tolerance for the model's own error; five rounds are enough for most CCDs.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from shapempi.psf import PsfModel
 __all__ = ["fit_psf"]
 
 #: Relative model error that is granted before a pixel is called an outlier, round by round: the first model is
-#: one image for the whole CCD, so everything that varies must pass.
+#: round, the second one image for the whole CCD, so everything that varies must pass.
 _TOLERANCES = (0.3, 0.3, 0.1, 0.04, 0.03)
 #: The tolerance grows by this times the terms of the polynomial per star: a model of few stars is less certain, and
 #: a bright star that it is too hard on would not come back, because without the star it gets worse there.
