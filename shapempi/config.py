@@ -82,6 +82,7 @@ class Config(Params):
                 **dict.fromkeys(("simulation", "calibration", "validation"), True),
                 "run": {"folder", "progress_interval"},
                 "stars": {"output"},
+                "psf": {"psfex": {"scratch", "keep", "timeout"}},
             },
         )
         text = json.dumps([values, *contents] if contents else values, sort_keys=True)

@@ -128,6 +128,7 @@ def test_the_fingerprint_covers_what_decides_the_catalogue(tmp_path):
     assert read(tmp_path, NEEDED + "[simulation]\nseed = 7\n").digest() == plain
     assert read(tmp_path, NEEDED + "[validation.sample]\nbright_snr = 50.0\n").digest() == plain
     assert read(tmp_path, NEEDED + '[stars]\noutput = ["plot"]\n').digest() == plain
+    assert read(tmp_path, NEEDED + '[psf.psfex]\nkeep = "here"\ntimeout = 9.0\n').digest() == plain
     assert len({plain, *(read(tmp_path, NEEDED).digest(*texts) for texts in (["a"], ["b"], ["a", "b"], ["ab"]))}) == 5
     changes = ("block_size = 7\n", "[survey]\nseed = 2\n", "[vignet]\nsize = 41\n", "[psf.acceptance]\nmin_stars = 5\n")
     assert len({plain, *(read(tmp_path, NEEDED + change).digest() for change in changes)}) == 1 + len(changes)

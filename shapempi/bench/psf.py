@@ -44,7 +44,11 @@ _DEFAULT_PLOTS = ("SELECTION_FWHM", "FWHM", "ELLIPTICITY", "COUNTS", "COUNT_FRAC
 ENGINES: Mapping[str, Mapping[str, Any]] = {
     "native": {"engine": "native"},
     "psfex without check-plots": {"engine": "psfex"},
-    "psfex with its default check-plots": {"engine": "psfex", "psfex": {"check_plots": _DEFAULT_PLOTS}},
+    # As PostScript, which every build of it can write.
+    "psfex with its default check-plots": {
+        "engine": "psfex",
+        "psfex": {"check_plots": _DEFAULT_PLOTS, "check_plot_device": "PSC"},
+    },
     "piff": {"engine": "piff"},
 }
 #: Those that are measured less often.

@@ -66,6 +66,7 @@ class MeasuredStars:
             np.asarray(chosen.flux_err, dtype=float),
             sample.shape,
             float(sample.gain) if np.isfinite(sample.gain) else 0.0,
+            sample.label,
         )
         return cls(cleaned, rows, np.asarray(moments["sigma"][rows], dtype=float), len(sample))
 

@@ -49,6 +49,9 @@ class PsfexParams(Params):
     )
     aperture: float = key(5.0, "Diameter of the aperture of FLUX_APER.", unit="FWHM", gt=0)
     check_plots: tuple[CheckPlot, ...] = key((), "CHECKPLOT_TYPE: figures that PSFEx makes; they take seconds per CCD.")
+    check_plot_device: Literal["PNG", "SVG", "PSC", "PDFC"] = key(
+        "PNG", "CHECKPLOT_DEV: form of the figures; some builds of PSFEx lack the driver for PNG and end with an error."
+    )
     check_images: tuple[CheckImage, ...] = key((), "CHECKIMAGE_TYPE: images that PSFEx makes.")
     keep: Path | None = key(
         None,

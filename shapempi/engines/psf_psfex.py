@@ -135,7 +135,7 @@ class PsfexPsf:
             "PHOTFLUXERR_KEY": params.flux.replace("FLUX", "FLUXERR"),
             "OUTCAT_TYPE": "FITS_LDAC",
             "OUTCAT_NAME": _OUTPUT,
-            "CHECKPLOT_DEV": "PNG" if params.check_plots else "NULL",
+            "CHECKPLOT_DEV": params.check_plot_device if params.check_plots else "NULL",
             "CHECKPLOT_TYPE": ",".join(params.check_plots) or "NONE",
             "CHECKPLOT_NAME": ",".join(f"plot_{name.lower()}" for name in params.check_plots) or "none",
             "CHECKIMAGE_TYPE": ",".join(params.check_images) or "NONE",
@@ -152,9 +152,9 @@ class PsfexPsf:
         keep = self._params.psfex.keep
         if keep is None:
             return
-        # The sample has no name, but its stars' places are its own.
+        # A sample without a name has its stars' places of its own.
         places = np.ascontiguousarray([measured.sample.x, measured.sample.y])
-        target = keep / hashlib.sha256(places.tobytes()).hexdigest()[:16]
+        target = keep / (measured.sample.label or hashlib.sha256(places.tobytes()).hexdigest()[:16])
         try:
             target.mkdir(parents=True, exist_ok=True)
             for file in sorted(folder.iterdir()):

@@ -74,7 +74,7 @@ def read_ldac(path: Path, *, image: int | None = None) -> tuple[str, np.ndarray]
     try:
         with fitsio.FITS(str(path)) as file:
             header = "" if header_hdu is None else _header_text(file[header_hdu.index].read(), path)
-            table = _read_rows(file[objects_hdu.index])
+            table = _read_rows(file[objects_hdu.index], objects_hdu.cards)
     except DataError:
         raise
     except Exception as error:  # fitsio raises many classes; each means that the file is damaged
@@ -192,9 +192,17 @@ def _is_consistent(cards: str) -> bool:
     return width == _integer(cards, "NAXIS1") and _integer(cards, "NAXIS2") >= 0
 
 
-def _read_rows(hdu: fitsio.hdu.TableHDU) -> np.ndarray:
+def _read_rows(hdu: fitsio.hdu.TableHDU, cards: str) -> np.ndarray:
     """Read a whole table in native byte order."""
-    table = hdu.read() if hdu.get_nrows() else np.zeros(0, dtype=hdu.get_rec_dtype()[0])
+    forms = {name: card_value(cards, f"TFORM{number}") or "" for number, name in enumerate(hdu.get_colnames(), start=1)}
+    names = [name for name, form in forms.items() if not form.startswith("0")]
+    if not hdu.get_nrows():
+        table = np.zeros(0, dtype=hdu.get_rec_dtype()[0])
+    elif len(names) < len(forms):
+        # fitsio reads whole rows wrongly beside a column without width, such as PSFEx's of a constant model.
+        table = hdu.read(columns=names)
+    else:
+        table = hdu.read()
     return table.astype(table.dtype.newbyteorder("="), copy=False)
 
 

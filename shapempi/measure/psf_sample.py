@@ -31,6 +31,8 @@ class StarSample:
         (ny, nx) of the CCD.
     gain : float
         Electrons per ADU; 0 if unknown: then no photon noise is added.
+    label : str
+        Name of the CCD, for files about its fit; nothing else depends on it.
     """
 
     vignets: np.ndarray
@@ -42,6 +44,7 @@ class StarSample:
     flux_err: np.ndarray
     shape: tuple[int, int]
     gain: float = 0.0
+    label: str = ""
 
     def __len__(self) -> int:
         """Return the number of stars."""
@@ -59,6 +62,7 @@ class StarSample:
             self.flux_err[rows],
             self.shape,
             self.gain,
+            self.label,
         )
 
     def usable(self) -> np.ndarray:

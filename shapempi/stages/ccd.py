@@ -124,7 +124,7 @@ class CcdStage:
             if self.keep_selection is not None and selection.outcome is not None:
                 self.keep_selection(ccd, selection.outcome, detections.table, image.header)
             chosen = replace(detections, table=detections.table[selection.selected])
-            sample = cut_stars(data, image, mask.plane, chosen, self.psf.size)
+            sample = cut_stars(data, image, mask.plane, chosen, self.psf.size, label=str(ccd))
         train = selection.train[selection.selected]
         with watch("psf"):
             fit = self._fit(sample, train, selection)

@@ -12,7 +12,9 @@ from shapempi.measure.psf_sample import StarSample
 __all__ = ["cut_stars"]
 
 
-def cut_stars(data: np.ndarray, image: Image, mask: np.ndarray, detections: Detections, size: int) -> StarSample:
+def cut_stars(
+    data: np.ndarray, image: Image, mask: np.ndarray, detections: Detections, size: int, *, label: str = ""
+) -> StarSample:
     """Cut the vignets of stars.
 
     Parameters
@@ -27,6 +29,8 @@ def cut_stars(data: np.ndarray, image: Image, mask: np.ndarray, detections: Dete
         The stars' rows of the table, and the segmentation of all objects.
     size : int
         Side of the vignets [pixel], odd.
+    label : str, optional
+        Name of the CCD.
 
     Returns
     -------
@@ -43,4 +47,4 @@ def cut_stars(data: np.ndarray, image: Image, mask: np.ndarray, detections: Dete
     weights[(flags != 0) | foreign] = 0
     ny, nx = data.shape
     flux, flux_err = (np.asarray(rows[name], dtype=float) for name in ("FLUX_AUTO", "FLUXERR_AUTO"))
-    return StarSample(stamps, weights, x, y, offset, flux, flux_err, (ny, nx), image.gain)
+    return StarSample(stamps, weights, x, y, offset, flux, flux_err, (ny, nx), image.gain, label)

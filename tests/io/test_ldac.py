@@ -190,3 +190,17 @@ def test_damaged_files_are_read_or_refused(tmp_path):
 def test_an_empty_header_is_a_header(tmp_path):
     write_ldac(tmp_path / "a.fits", make_table(), "", overwrite=False)
     assert dict(fits.Header.fromstring(read_ldac(tmp_path / "a.fits")[0])) == {"SIMPLE": True, "BITPIX": 8, "NAXIS": 0}
+
+
+def test_a_column_without_width_is_left_out(tmp_path):
+    columns = [
+        fits.Column("NUMBER", "J", array=[1, 2, 3]),
+        fits.Column("NOTHING", "0D", array=np.zeros((3, 0))),
+        fits.Column("FLUX", "D", array=[1.5, 2.5, 3.5]),
+    ]
+    objects = fits.BinTableHDU.from_columns(columns, name="LDAC_OBJECTS")
+    fits.HDUList([fits.PrimaryHDU(), objects]).writeto(tmp_path / "psfex.cat")
+    _, table = read_ldac(tmp_path / "psfex.cat")
+    assert table.dtype.names == ("NUMBER", "FLUX")
+    assert table["NUMBER"].tolist() == [1, 2, 3]
+    assert table["FLUX"].tolist() == [1.5, 2.5, 3.5]
