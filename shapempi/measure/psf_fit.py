@@ -30,6 +30,8 @@ __all__ = ["fit_psf"]
 #: Relative model error that is granted before a pixel is called an outlier, round by round: the first model is
 #: round, the second one image for the whole CCD, so everything that varies must pass.
 _TOLERANCES = (0.3, 0.3, 0.1, 0.04, 0.03)
+#: From this tolerance on neighbours are followed towards the stars' cores.
+_TRUSTED = 0.1
 #: The tolerance grows by this times the terms of the polynomial per star: a model of few stars is less certain, and
 #: a bright star that it is too hard on would not come back, because without the star it gets worse there.
 _TOLERANCE_FEW_STARS = 2.0
@@ -133,6 +135,7 @@ def _first_solution(stars: PsfStars) -> _Solution:
 
 def _judge(stars: PsfStars, solution: _Solution, tolerance: float, params: NativePsfParams) -> _Verdict:
     """Measure fluxes and find bad pixels and bad stars, granting the model a relative error."""
+    trusted = tolerance <= _TRUSTED
     tolerance *= 1.0 + _TOLERANCE_FEW_STARS * len(solution.basis) / len(stars)
     offset = solution.offset(stars)
     radius = stars.radius(offset)
@@ -145,7 +148,8 @@ def _judge(stars: PsfStars, solution: _Solution, tolerance: float, params: Nativ
         flux = _fluxes(stars.data, weight * good, unit)
         model = unit * flux[:, None, None]
         weight = stars.weights(model, tolerance)
-        good = clean_pixels(stars.data - model, weight, radius, stars.sigma, params.pixel_clip, params.neighbour_clip)
+        limits = params.pixel_clip, params.neighbour_clip, trusted
+        good = clean_pixels(stars.data - model, weight, radius, stars.sigma, *limits)
     flux = _fluxes(stars.data, weight * good, unit)
     model = unit * flux[:, None, None]
     chi2, n_pixel = _chi2(stars.data - model, stars.weights(model, tolerance) * good, radius < _APERTURE * stars.sigma)

@@ -10,8 +10,11 @@ __all__ = ["clean_pixels", "clean_stars", "relative_shapes"]
 #: A neighbour is followed outwards down to this significance of the smoothed residual, then grown by these pixels.
 _NEIGHBOUR_EDGE = 1.5
 _NEIGHBOUR_GROWTH = 2
-#: Inside this many sigma of the PSF a smoothed residual is the model's own error rather than a neighbour.
+#: Inside this many sigma of the PSF a smoothed residual is the model's own error rather than a neighbour; where the
+#: model is trusted, a neighbour outside of so many times the threshold is followed inwards to the second radius.
 _CORE = 3.0
+_TRUSTED_CORE = 1.5
+_STRONG = 2.5
 #: Largest part of a star's information (model^2 inside the core) that bad pixels may take.
 _MAX_LOST = 0.1
 #: Radius [sigma of the PSF] inside which a star's shape is compared with the model's.
@@ -28,6 +31,7 @@ def clean_pixels(
     sigma: float,
     pixel_clip: float,
     neighbour_clip: float,
+    trusted: bool,
 ) -> np.ndarray:
     """Find the pixels that show the star alone.
 
@@ -44,6 +48,8 @@ def clean_pixels(
         Size of the PSF [pixel].
     pixel_clip, neighbour_clip : float
         Thresholds [standard deviations].
+    trusted : bool
+        Whether the model is good enough to show neighbours near the star's core.
 
     Returns
     -------
@@ -58,12 +64,13 @@ def clean_pixels(
     variance = _smoothed(good.astype(float), sigma / np.sqrt(2.0)) / (4 * np.pi * sigma**2)
     significance = smooth / np.sqrt(np.maximum(variance, 1e-6))
     outside = radius > _CORE * sigma
-    seeds = (significance > neighbour_clip) & outside
-    for i in np.flatnonzero(seeds.any(axis=(1, 2))):
-        bright = (significance[i] > _NEIGHBOUR_EDGE) & outside[i]
-        neighbour = ndimage.binary_propagation(seeds[i], mask=bright)
-        neighbour = ndimage.binary_dilation(neighbour, iterations=_NEIGHBOUR_GROWTH)
-        good[i] &= ~(neighbour & outside[i])
+    inner = radius > _TRUSTED_CORE * sigma if trusted else outside
+    for i in np.flatnonzero(((significance > neighbour_clip) & outside).any(axis=(1, 2))):
+        for limit, place in ((neighbour_clip, outside[i]), (_STRONG * neighbour_clip, inner[i])):
+            seeds = (significance[i] > limit) & outside[i]
+            if seeds.any():
+                neighbour = ndimage.binary_propagation(seeds, mask=(significance[i] > _NEIGHBOUR_EDGE) & place)
+                good[i] &= ~(ndimage.binary_dilation(neighbour, iterations=_NEIGHBOUR_GROWTH) & place)
     return good
 
 
