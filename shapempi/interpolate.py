@@ -22,8 +22,8 @@ from shapempi.io.epoch_psf import INDEX_COLUMNS, STATUS_COLUMNS, EpochPsfWriter,
 from shapempi.io.ldac import write_ldac, write_table
 from shapempi.io.positions import Positions, read_positions
 from shapempi.measure.epochs import find_epochs
-from shapempi.measure.psf_interpolation import PSF_SHAPE_DTYPE, interpolate
-from shapempi.measure.psf_outcome import PsfAcceptance, PsfStatus
+from shapempi.measure.psf.interpolation import PSF_SHAPE_DTYPE, interpolate
+from shapempi.measure.psf.outcome import PsfAcceptance, PsfStatus
 from shapempi.psf import PsfModel
 from shapempi.run_psf import CcdPsf, RunPsf
 from shapempi.wcs import Wcs

@@ -14,7 +14,7 @@ from shapempi.ids import CcdId
 from shapempi.io.epoch_psf import STATUS_COLUMNS
 from shapempi.io.parts import PartReader, scan
 from shapempi.io.psfex import read_psf
-from shapempi.measure.psf_outcome import PsfAcceptance, PsfStatus
+from shapempi.measure.psf.outcome import PsfAcceptance, PsfStatus
 from shapempi.product import Product
 from shapempi.psf import PsfModel
 from shapempi.units import complete

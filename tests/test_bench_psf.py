@@ -14,7 +14,7 @@ from shapempi.bench.clock import take_turns
 from shapempi.bench.memory import memory_of
 from shapempi.bench.star_sample import SHAPE, TruePsf, simulate_stars
 from shapempi.measure.moments import adaptive_moments
-from shapempi.measure.psf_outcome import PsfFit, PsfStatus
+from shapempi.measure.psf.outcome import PsfFit, PsfStatus
 from shapempi.psf import INTERPOLANTS
 
 

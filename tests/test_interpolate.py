@@ -17,8 +17,8 @@ from shapempi.io.catalog import TableWriter, create_catalogue
 from shapempi.io.ldac import read_ldac, write_ldac, write_table
 from shapempi.io.parts import PartWriter
 from shapempi.io.psfex import write_psf
-from shapempi.measure.psf_interpolation import interpolate
-from shapempi.measure.psf_outcome import PsfAcceptance
+from shapempi.measure.psf.interpolation import interpolate
+from shapempi.measure.psf.outcome import PsfAcceptance
 from shapempi.product import Product
 from shapempi.psf import PsfModel
 from shapempi.survey.graph import SurveyPlan

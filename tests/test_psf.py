@@ -8,8 +8,8 @@ import pytest
 from astropy.io import fits
 
 from shapempi.errors import DataError
-from shapempi.kernels import _psf
-from shapempi.measure.psf_solve import resampling_matrices
+from shapempi.kernels import _psf, _psffit
+from shapempi.measure.psf.solve import StarForms, polynomial_terms
 from shapempi.product import Product
 from shapempi.psf import INTERPOLANTS, PsfModel
 
@@ -76,10 +76,10 @@ def test_kaiser6_is_the_interpolation_of_the_native_fit(decam, sampling):
     x, y = np.array(POSITIONS).T
     dx, dy = np.random.default_rng(5).uniform(-0.7, 0.7, (2, len(x)))
     xn, yn = (x + 1 - decam.zero[0]) / decam.scale[0], (y + 1 - decam.zero[1]) / decam.scale[1]
-    images = _psf.evaluate(decam.coefficients, 2, xn, yn)
-    ny, nx = images.shape[1:]
-    expected = resampling_matrices(dy, 31, ny, sampling) @ images
-    expected = expected @ resampling_matrices(dx, 31, nx, sampling).transpose(0, 2, 1)
+    basis = np.ascontiguousarray(decam.coefficients, dtype=float)
+    rows, columns = (_psffit.taps(d, 31, basis.shape[1], sampling) for d in (dy, dx))
+    forms = StarForms(polynomial_terms(2, xn, yn), np.ones(len(x)), rows, columns, basis.shape[1])
+    expected = forms.draw(basis)
     expected /= expected.sum(axis=(1, 2), keepdims=True)
     np.testing.assert_allclose(model.draw(x, y, 31, dx=dx, dy=dy), expected, rtol=0, atol=1e-13)
 

@@ -23,9 +23,9 @@ from shapempi.engines.psf_params import PsfParams
 from shapempi.errors import EngineError
 from shapempi.io.psfex import write_psf
 from shapempi.measure.moments import adaptive_moments
-from shapempi.measure.psf_outcome import PsfFit
-from shapempi.measure.psf_sample import StarSample
-from shapempi.measure.psf_solve import polynomial_terms
+from shapempi.measure.psf.outcome import PsfFit
+from shapempi.measure.psf.sample import StarSample
+from shapempi.measure.psf.solve import polynomial_terms
 from shapempi.psf import INTERPOLANTS, PsfModel
 
 __all__ = ["ENGINES", "EngineTime", "PsfBenchmark", "bench_psf"]

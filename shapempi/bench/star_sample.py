@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import galsim
 import numpy as np
 
-from shapempi.measure.psf_sample import StarSample
+from shapempi.measure.psf.sample import StarSample
 
 __all__ = ["SHAPE", "TruePsf", "simulate_stars"]
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from shapempi.measure.moments import adaptive_moments
-from shapempi.measure.psf_outcome import PsfStatus
-from shapempi.measure.psf_params import PsfModelParams
-from shapempi.measure.psf_sample import StarSample
-from shapempi.measure.psf_stars import FWHM_PER_SIGMA, normalisation
+from shapempi.measure.psf.outcome import PsfStatus
+from shapempi.measure.psf.params import PsfModelParams
+from shapempi.measure.psf.sample import StarSample
+from shapempi.measure.psf.stars import FWHM_PER_SIGMA, normalisation
 
 __all__ = ["MeasuredStars"]
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from shapempi.measure.psf_outcome import PsfFit
-from shapempi.measure.psf_sample import StarSample
+from shapempi.measure.psf.outcome import PsfFit
+from shapempi.measure.psf.sample import StarSample
 
 __all__ = ["PsfEngine"]
 

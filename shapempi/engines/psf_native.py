@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from shapempi import __version__
 from shapempi.engines.psf_params import PsfParams
-from shapempi.measure.psf_fit import fit_psf
-from shapempi.measure.psf_outcome import PsfFit
-from shapempi.measure.psf_sample import StarSample
+from shapempi.measure.psf.fit import fit_psf
+from shapempi.measure.psf.outcome import PsfFit
+from shapempi.measure.psf.sample import StarSample
 
 __all__ = ["NativePsf"]
 

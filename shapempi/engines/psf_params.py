@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from shapempi.measure.psf_params import NativePsfParams, PsfModelParams
+from shapempi.measure.psf.params import NativePsfParams, PsfModelParams
 from shapempi.params import Params, key
 
 __all__ = ["PiffParams", "PsfParams", "PsfexParams"]

@@ -17,11 +17,11 @@ import numpy as np
 
 from shapempi.engines.measured_stars import MeasuredStars
 from shapempi.engines.psf_params import PsfParams
-from shapempi.engines.psf_width import model_fwhm
 from shapempi.errors import EngineError
-from shapempi.measure.psf_outcome import PsfFit, PsfStatus
-from shapempi.measure.psf_sample import StarSample
-from shapempi.measure.psf_stars import normalisation
+from shapempi.measure.psf.outcome import PsfFit, PsfStatus
+from shapempi.measure.psf.sample import StarSample
+from shapempi.measure.psf.stars import normalisation
+from shapempi.measure.psf.width import model_fwhm
 from shapempi.psf import PsfModel
 
 __all__ = ["PiffPsf", "load_piff"]

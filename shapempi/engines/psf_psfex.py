@@ -17,12 +17,12 @@ import numpy as np
 from shapempi.engines.measured_stars import MeasuredStars
 from shapempi.engines.program import Finished, Program, private_folder
 from shapempi.engines.psf_params import PsfexParams, PsfParams
-from shapempi.engines.psf_width import model_fwhm
 from shapempi.errors import ConfigError, DataError, EngineError, MissingInputError
 from shapempi.io.ldac import write_ldac
 from shapempi.io.psfex import read_psf, read_used_stars
-from shapempi.measure.psf_outcome import PsfFit, PsfStatus
-from shapempi.measure.psf_sample import StarSample
+from shapempi.measure.psf.outcome import PsfFit, PsfStatus
+from shapempi.measure.psf.sample import StarSample
+from shapempi.measure.psf.width import model_fwhm
 from shapempi.psf import PsfModel
 
 __all__ = ["PsfexPsf"]

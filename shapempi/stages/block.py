@@ -15,7 +15,7 @@ from shapempi.kernels import _vignet
 from shapempi.measure.background import BackgroundMesh
 from shapempi.measure.epochs import count_epochs, select_objects
 from shapempi.measure.moments import adaptive_moments, to_sky
-from shapempi.measure.psf_outcome import PsfStatus
+from shapempi.measure.psf.outcome import PsfStatus
 from shapempi.measure.shape_params import ShapeParams
 from shapempi.measure.shapes import measure_shapes
 from shapempi.measure.spread import SpreadParams, mean_sigma, spread_model

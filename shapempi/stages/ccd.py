@@ -16,9 +16,9 @@ from shapempi.image import Image
 from shapempi.measure.background import BackgroundParams, estimate_background
 from shapempi.measure.detect import DetectionParams, detect
 from shapempi.measure.mask import MaskParams, MaskPlane, bright_stars, make_mask
-from shapempi.measure.psf_outcome import PsfFit, PsfStatus
-from shapempi.measure.psf_sample import StarSample
-from shapempi.measure.psf_validate import validate
+from shapempi.measure.psf.outcome import PsfFit, PsfStatus
+from shapempi.measure.psf.sample import StarSample
+from shapempi.measure.psf.validate import validate
 from shapempi.measure.setools.outcome import Selection
 from shapempi.measure.setools.program import Program
 from shapempi.measure.stars import StarParams, StarSelection, select_stars

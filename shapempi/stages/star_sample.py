@@ -7,7 +7,7 @@ import numpy as np
 from shapempi.image import Image
 from shapempi.kernels import _vignet
 from shapempi.measure.detect import Detections
-from shapempi.measure.psf_sample import StarSample
+from shapempi.measure.psf.sample import StarSample
 
 __all__ = ["cut_stars"]
 

@@ -17,9 +17,9 @@ from shapempi.engines.psf import ENGINES
 from shapempi.engines.psf_params import PsfParams
 from shapempi.io.ldac import read_ldac
 from shapempi.measure.moments import adaptive_moments
-from shapempi.measure.psf_outcome import PsfAcceptance
-from shapempi.measure.psf_sample import NO_DATA, StarSample
-from shapempi.measure.psf_validate import validate
+from shapempi.measure.psf.outcome import PsfAcceptance
+from shapempi.measure.psf.sample import NO_DATA, StarSample
+from shapempi.measure.psf.validate import validate
 
 SCALE = 0.263  # arcsec per pixel
 SHAPE = (4096, 2048)

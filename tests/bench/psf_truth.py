@@ -18,9 +18,9 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from measure.star_field import NX, NY, TruePsf, add_galaxies, draw_by_thirds, make_stars
 
 from shapempi.measure.moments import adaptive_moments
-from shapempi.measure.psf_fit import fit_psf
-from shapempi.measure.psf_outcome import PsfAcceptance
-from shapempi.measure.psf_params import NativePsfParams, PsfModelParams
+from shapempi.measure.psf.fit import fit_psf
+from shapempi.measure.psf.outcome import PsfAcceptance
+from shapempi.measure.psf.params import NativePsfParams, PsfModelParams
 
 #: Below this FWHM [pixel] the moments are taken on a finer grid.
 FINE_BELOW = 2.5

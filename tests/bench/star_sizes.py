@@ -23,7 +23,7 @@ from shapempi.measure.background import estimate_background
 from shapempi.measure.detect import detect
 from shapempi.measure.mask import bright_stars, make_mask
 from shapempi.measure.moments import adaptive_moments
-from shapempi.measure.psf_validate import validate
+from shapempi.measure.psf.validate import validate
 from shapempi.measure.stars import select_stars
 from shapempi.megacam import UPSIDE_DOWN
 from shapempi.sim.draw import draw_ccd

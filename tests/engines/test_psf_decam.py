@@ -8,8 +8,8 @@ import pytest
 from shapempi.engines.psf import make_engine
 from shapempi.engines.psf_params import PsfParams
 from shapempi.measure.moments import adaptive_moments
-from shapempi.measure.psf_outcome import PsfStatus
-from shapempi.measure.psf_sample import StarSample
+from shapempi.measure.psf.outcome import PsfStatus
+from shapempi.measure.psf.sample import StarSample
 from shapempi.psf import PsfModel
 
 DATA = Path(__file__).parents[1] / "data" / "decam_stars.npz"

@@ -9,7 +9,7 @@ from measure.star_field import NX, NY, TruePsf, make_stars
 from shapempi.engines.psf import ENGINES, make_engine
 from shapempi.engines.psf_params import PsfParams
 from shapempi.measure.moments import adaptive_moments
-from shapempi.measure.psf_outcome import PsfStatus
+from shapempi.measure.psf.outcome import PsfStatus
 
 SIZE = 31
 X, Y = (c.ravel() for c in np.meshgrid(np.linspace(150, NX - 150, 4), np.linspace(300, NY - 300, 4)))

@@ -12,7 +12,7 @@ from shapempi.engines.psf import make_engine
 from shapempi.engines.psf_params import PsfParams
 from shapempi.engines.psf_piff import PiffPsf, load_piff
 from shapempi.errors import EngineError
-from shapempi.measure.psf_outcome import PsfStatus
+from shapempi.measure.psf.outcome import PsfStatus
 
 
 def params(*, degree=2, size=31, sampling=1.0, **piff):

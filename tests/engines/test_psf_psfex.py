@@ -12,8 +12,8 @@ from shapempi.engines.psf_params import PsfParams
 from shapempi.errors import ConfigError, EngineError
 from shapempi.io.ldac import read_ldac
 from shapempi.measure.moments import adaptive_moments
-from shapempi.measure.psf_outcome import PsfStatus
-from shapempi.measure.psf_sample import StarSample
+from shapempi.measure.psf.outcome import PsfStatus
+from shapempi.measure.psf.sample import StarSample
 
 SIZE = 25
 

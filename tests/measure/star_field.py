@@ -5,7 +5,7 @@ from dataclasses import replace
 import galsim
 import numpy as np
 
-from shapempi.measure.psf_sample import StarSample
+from shapempi.measure.psf.sample import StarSample
 
 NX, NY = 2048, 4612
 SKY, GAIN = 10.0, 3.0

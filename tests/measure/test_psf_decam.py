@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from shapempi.measure.psf_fit import fit_psf
-from shapempi.measure.psf_params import NativePsfParams, PsfModelParams
-from shapempi.measure.psf_sample import StarSample
-from shapempi.measure.psf_validate import validate
+from shapempi.measure.psf.fit import fit_psf
+from shapempi.measure.psf.params import NativePsfParams, PsfModelParams
+from shapempi.measure.psf.sample import StarSample
+from shapempi.measure.psf.validate import validate
 from shapempi.measure.stars import StarParams, select_stars
 from shapempi.psf import PsfModel
 

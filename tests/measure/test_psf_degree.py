@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 from measure.star_field import TruePsf, make_stars
 
-from shapempi.measure.psf_degree import highest_degree
-from shapempi.measure.psf_fit import fit_psf
-from shapempi.measure.psf_params import NativePsfParams, PsfModelParams
-from shapempi.measure.psf_stars import PsfStars
+from shapempi.measure.psf.degree import highest_degree
+from shapempi.measure.psf.fit import fit_psf
+from shapempi.measure.psf.params import NativePsfParams, PsfModelParams
+from shapempi.measure.psf.stars import PsfStars
 
 CHOOSE = NativePsfParams(choose_degree=True)
 

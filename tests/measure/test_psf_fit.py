@@ -8,10 +8,10 @@ from numpy.testing import assert_allclose
 from pydantic import ValidationError
 
 from shapempi.measure.moments import adaptive_moments
-from shapempi.measure.psf_fit import fit_psf
-from shapempi.measure.psf_outcome import PsfAcceptance, PsfStatus
-from shapempi.measure.psf_params import NativePsfParams, PsfModelParams
-from shapempi.measure.psf_sample import StarSample
+from shapempi.measure.psf.fit import fit_psf
+from shapempi.measure.psf.outcome import PsfAcceptance, PsfStatus
+from shapempi.measure.psf.params import NativePsfParams, PsfModelParams
+from shapempi.measure.psf.sample import StarSample
 from shapempi.psf import PsfModel
 
 

@@ -8,9 +8,9 @@ import pytest
 from measure.star_field import NX, NY, TruePsf, make_stars
 
 from shapempi.measure.moments import adaptive_moments
-from shapempi.measure.psf_fit import fit_psf
-from shapempi.measure.psf_outcome import PsfAcceptance, PsfStatus
-from shapempi.measure.psf_params import NativePsfParams, PsfModelParams
+from shapempi.measure.psf.fit import fit_psf
+from shapempi.measure.psf.outcome import PsfAcceptance, PsfStatus
+from shapempi.measure.psf.params import NativePsfParams, PsfModelParams
 
 N = 40
 PSF = TruePsf(1)

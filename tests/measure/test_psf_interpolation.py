@@ -2,7 +2,7 @@ import galsim
 import numpy as np
 import pytest
 
-from shapempi.measure.psf_interpolation import PSF_SHAPE_DTYPE, interpolate
+from shapempi.measure.psf.interpolation import PSF_SHAPE_DTYPE, interpolate
 from shapempi.psf import PsfModel
 
 SIGMA, G1, G2 = 2.1, 0.06, -0.04

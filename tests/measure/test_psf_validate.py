@@ -6,10 +6,10 @@ import pytest
 from measure.star_field import NX, NY, TruePsf, make_stars
 from numpy.testing import assert_allclose
 
-from shapempi.measure.psf_fit import fit_psf
-from shapempi.measure.psf_params import NativePsfParams, PsfModelParams
-from shapempi.measure.psf_sample import StarSample
-from shapempi.measure.psf_validate import VALIDATION_DTYPE, validate
+from shapempi.measure.psf.fit import fit_psf
+from shapempi.measure.psf.params import NativePsfParams, PsfModelParams
+from shapempi.measure.psf.sample import StarSample
+from shapempi.measure.psf.validate import VALIDATION_DTYPE, validate
 from shapempi.psf import PsfModel
 
 STRAIGHT = (0.187, 0.0, 0.0, 0.187)

@@ -1,4 +1,4 @@
-"""The width of a PSF model, for engines whose own number means something else."""
+"""The width of a PSF model, measured in one way whatever engine made it."""
 
 from __future__ import annotations
 

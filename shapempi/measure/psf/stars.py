@@ -9,9 +9,9 @@ import numpy as np
 from shapempi.errors import MeasurementError
 from shapempi.kernels import _psffit
 from shapempi.measure.moments import adaptive_moments
-from shapempi.measure.psf_params import PsfModelParams
-from shapempi.measure.psf_sample import StarSample
-from shapempi.measure.psf_solve import StarForms, polynomial_terms
+from shapempi.measure.psf.params import PsfModelParams
+from shapempi.measure.psf.sample import StarSample
+from shapempi.measure.psf.solve import StarForms, polynomial_terms
 
 __all__ = ["ModelGrid", "PsfStars", "normalisation"]
 

@@ -10,20 +10,14 @@ import numpy as np
 from shapempi.errors import MeasurementError
 from shapempi.kernels import _psffit
 
-__all__ = ["LinearPrior", "StarForms", "Taps", "n_terms", "polynomial_terms", "resampling_matrices", "solve"]
-
-#: Half width [model pixel] and shape of the Kaiser window of the interpolating sinc.  Half-pixel shifts of Moffat
-#: and Kolmogorov PSFs of FWHM 3.2 to 4.5 pixels change T by less than 1e-4; Lanczos-4 changes it by 3e-3, which a
-#: fit at one pixel per step would put into the model.
-_HALF_WIDTH = 6
-_KAISER = 6.5
+__all__ = ["LinearPrior", "StarForms", "Taps", "n_terms", "polynomial_terms", "solve"]
 
 #: First sample [n, size] and weights [n, size, 12] of each pixel.
 Taps = tuple[np.ndarray, np.ndarray]
 
 
 class LinearPrior(Protocol):
-    """What `solve` knows of basis images before the stars; see `shapempi.measure.psf_prior.Prior`."""
+    """What `solve` knows of basis images before the stars; see `shapempi.measure.psf.prior.Prior`."""
 
     @property
     def mean(self) -> np.ndarray:
@@ -66,46 +60,6 @@ def polynomial_terms(degree: int, x: np.ndarray, y: np.ndarray) -> np.ndarray:
         x^p y^q for q in 0..d, for p in 0..d-q.
     """
     return np.stack([x**p * y**q for q in range(degree + 1) for p in range(degree + 1 - q)], axis=-1)
-
-
-def resampling_matrices(shift: np.ndarray, size: int, model_size: int, sampling: float) -> np.ndarray:
-    """Return the matrices that resample one axis of a model onto the pixels of each stamp.
-
-    Row j of matrix i holds the weights (a sinc in a Kaiser window) of the model's pixels at stamp pixel j, which
-    lies at model index (j - (size - 1)/2 - shift_i)/sampling + (model_size - 1)/2.  They are divided by their sum
-    over all taps, so that a constant stays one; the model is zero outside its grid.
-
-    Parameters
-    ----------
-    shift : ndarray of float64 [n]
-        Offset of the star's centre from the stamp's centre along this axis [image pixel].
-    size, model_size : int
-        Pixels of the stamp and of the model along this axis.
-    sampling : float
-        Step of the model's grid [image pixel].
-
-    Returns
-    -------
-    ndarray of float64 [n, size, model_size]
-        The matrices.
-    """
-    pixels = np.arange(size) - (size - 1) / 2
-    index = (pixels - np.asarray(shift, dtype=float)[:, None]) / sampling + (model_size - 1) / 2
-    return _interpolation(index, model_size)
-
-
-def _interpolation(index: np.ndarray, n: int) -> np.ndarray:
-    """Return the weights [..., n] of the samples 0..n-1 at real indices [...]."""
-    tap = np.floor(index)[..., None] + np.arange(1 - _HALF_WIDTH, _HALF_WIDTH + 1)
-    distance = (index[..., None] - tap) / _HALF_WIDTH
-    window = np.i0(_KAISER * np.sqrt(np.maximum(1.0 - distance**2, 0.0)))
-    weights = np.sinc(distance * _HALF_WIDTH) * window
-    weights /= weights.sum(axis=-1, keepdims=True)
-    # Taps outside the grid go to an extra sample that is dropped.
-    matrices = np.zeros((*index.shape, n + 1))
-    inside = (tap >= 0) & (tap < n)
-    np.put_along_axis(matrices, np.where(inside, tap, n).astype(np.intp), weights, axis=-1)
-    return np.ascontiguousarray(matrices[..., :n])
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from pydantic import field_validator
 
-from shapempi.measure.psf_outcome import PsfAcceptance
+from shapempi.measure.psf.outcome import PsfAcceptance
 from shapempi.params import Params, key
 
 __all__ = ["NativePsfParams", "PsfModelParams"]

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from shapempi.measure.psf_params import NativePsfParams
-from shapempi.measure.psf_stars import PsfStars
+from shapempi.measure.psf.params import NativePsfParams
+from shapempi.measure.psf.stars import PsfStars
 
 __all__ = ["Prior", "make_prior"]
 

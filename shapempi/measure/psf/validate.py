@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from shapempi.measure.moments import MomentsFlag, adaptive_moments, to_sky
-from shapempi.measure.psf_sample import StarSample
+from shapempi.measure.psf.sample import StarSample
 from shapempi.psf import PsfModel
 
 __all__ = ["VALIDATION_DTYPE", "star_chi2", "validate"]

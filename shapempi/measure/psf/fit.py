@@ -15,14 +15,15 @@ import numpy as np
 
 from shapempi.errors import MeasurementError
 from shapempi.measure.moments import adaptive_moments
-from shapempi.measure.psf_degree import choose_degree, highest_degree
-from shapempi.measure.psf_outcome import PsfFit, PsfStatus
-from shapempi.measure.psf_params import NativePsfParams, PsfModelParams
-from shapempi.measure.psf_prior import make_prior
-from shapempi.measure.psf_reject import clean_pixels, clean_stars
-from shapempi.measure.psf_sample import StarSample
-from shapempi.measure.psf_solve import n_terms, polynomial_terms, resampling_matrices, solve
-from shapempi.measure.psf_stars import PsfStars, normalisation
+from shapempi.measure.psf.degree import choose_degree, highest_degree
+from shapempi.measure.psf.outcome import PsfFit, PsfStatus
+from shapempi.measure.psf.params import NativePsfParams, PsfModelParams
+from shapempi.measure.psf.prior import make_prior
+from shapempi.measure.psf.reject import clean_pixels, clean_stars
+from shapempi.measure.psf.sample import StarSample
+from shapempi.measure.psf.solve import n_terms, polynomial_terms, solve
+from shapempi.measure.psf.stars import PsfStars, normalisation
+from shapempi.measure.psf.width import model_fwhm
 from shapempi.psf import PsfModel
 
 __all__ = ["fit_psf"]
@@ -258,9 +259,6 @@ def _result(
     # In the aperture the stars decide: each model pixel takes n_coef of n_star degrees of freedom.
     freedom = n_pixel[used].sum() * (1.0 - n_coef / n_star) - n_star
     reduced = float(np.sum(chi2[used] * n_pixel[used]) / max(freedom, 1.0))
-    fwhm = _fwhm(solution.basis[0], stars.grid.sampling)
-    if not fwhm < form.size / 2:
-        raise MeasurementError(f"the PSF of {n_star} stars has a FWHM of {fwhm:.3g} pixels: no stars in their stamps")
     zero, scale = normalisation(shape)
     model = PsfModel(
         coefficients=solution.basis,
@@ -270,9 +268,14 @@ def _result(
         sampling=stars.grid.sampling,
         n_star=n_star,
         chi2=reduced,
-        fwhm=fwhm,
+        fwhm=0.0,
         interpolant="kaiser6",
     )
+    model = replace(model, fwhm=model_fwhm(model))
+    if not model.fwhm < form.size / 2:
+        raise MeasurementError(
+            f"the PSF of {n_star} stars has a FWHM of {model.fwhm:.3g} pixels: no stars in their stamps"
+        )
     status, reason = form.acceptance.judge(n_star, reduced)
     return PsfFit(
         model=model,
@@ -283,13 +286,3 @@ def _result(
         status=status,
         reason=reason,
     )
-
-
-def _fwhm(image: np.ndarray, sampling: float, oversampling: int = 10) -> float:
-    """Return the diameter of the circle of the same area as the part above half of the maximum [pixel]."""
-    size = len(image)
-    # Seen from pixels this fine, the model's grid has a step of `oversampling` pixels.
-    fine = resampling_matrices(np.zeros(1), size * oversampling, size, float(oversampling))[0]
-    surface = fine @ image @ fine.T
-    area = float(np.sum(surface > 0.5 * surface.max())) * (sampling / oversampling) ** 2
-    return 2.0 * float(np.sqrt(area / np.pi))

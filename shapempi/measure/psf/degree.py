@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from shapempi.measure.psf_params import NativePsfParams
-from shapempi.measure.psf_prior import make_prior
-from shapempi.measure.psf_reject import relative_shapes
-from shapempi.measure.psf_solve import StarForms, n_terms, polynomial_terms, solve
-from shapempi.measure.psf_stars import PsfStars
+from shapempi.measure.psf.params import NativePsfParams
+from shapempi.measure.psf.prior import make_prior
+from shapempi.measure.psf.reject import relative_shapes
+from shapempi.measure.psf.solve import StarForms, n_terms, polynomial_terms, solve
+from shapempi.measure.psf.stars import PsfStars
 
 __all__ = ["choose_degree", "highest_degree"]
 
