@@ -52,29 +52,20 @@ def test_turns_by_another_clock():
     assert take_turns({"a": lambda: None}, 3, clock=lambda: next(ticks) ** 2)["a"].median == 5.0
 
 
-def numbers(n):
-    """Prepare work that needs n numbers."""
-    return partial(np.ones, n)
-
-
-def program(n):
-    """Prepare work that starts a program that needs n numbers."""
-    code = f"import time; b = bytearray({8 * n}); b[::4096] = b'x' * len(b[::4096]); time.sleep(0.1)"
-    return partial(subprocess.run, [sys.executable, "-c", code], check=True)
-
-
 def test_the_memory_of_work_and_of_programs():
-    ours = memory_of(numbers, 10_000_000)
+    # What prepares the work must be known to the new process: partial makes work of a function and its arguments.
+    ours = memory_of(partial, np.ones, 10_000_000)
     if np.isnan(ours.total):
         pytest.fail("the memory of a process is not known on this system: say so here if that is right")
     assert 70 < ours.process < 120
     assert ours.programs == 0
-    theirs = memory_of(program, 10_000_000)
+    code = "import time; b = bytearray(80_000_000); b[::4096] = b'x' * len(b[::4096]); time.sleep(0.1)"
+    theirs = memory_of(partial, subprocess.run, [sys.executable, "-c", code])
     assert theirs.process < 20
     assert 80 < theirs.programs < 150
     assert theirs.total == theirs.process + theirs.programs
     with pytest.raises(TypeError):
-        memory_of(numbers, "many")
+        memory_of(partial, np.ones, "many")
 
 
 def test_bench_psf_with_the_native_fit():

@@ -54,7 +54,7 @@ def draw_whiskers(found: MeanMap, layout: CameraLayout, path: Path, *, title: st
     """
     heading = f"{title}: shapes over the focal plane (reduced shear; means of {_bins(found)} bins per CCD)"
     width, height = mosaic_size(layout, _SIZE)
-    figure, panels = fixed_panels((1, 3), (width, height * (1 + _SCALE_ROOM)), (0.95, 0.1, 0.55, 0.3), heading)
+    figure, panels = fixed_panels((1, 3), (width, height * (1 + _SCALE_ROOM)), (0.95, 0.3, 0.55, 0.3), heading)
     axes = panels[0]
     shapes = {of: (found.mean[f"e1_{of}"], found.mean[f"e2_{of}"]) for of in ("star", "model", "residual")}
     scale = _typical(*shapes["star"])
