@@ -132,10 +132,9 @@ def gather(run_folder: Path, output: Path | None = None, *, overwrite: bool = Fa
             n_row, n_epoch = (int(blocks[name][there].sum()) for name in ("n_object", "n_epoch"))
             tiles.append(_Blocks(tuple(places[uid] for uid in uids if uid in places), n_row, n_epoch))
     ccds = [done[ccd.uid] for ccd in plan.ccds if ccd.uid in done]
-    status = _psf_status(reader, plan, done)
+    status, n_statistic = _psf_status(reader, plan, done)
     n_row, n_epoch = sum(tile.n_row for tile in tiles), sum(tile.n_epoch for tile in tiles)
     n_star, n_training = int(status["n_test"].sum()), int(status["n_train"].sum())
-    n_statistic = sum(len(_product_rows(reader, place, "star_statistics")) for place in ccds)
     attributes = {"n_tile": len(tiles), "n_missing": len(missing)}
     with create_catalogue(path, attributes, overwrite=overwrite) as file:
         if missing:  # a dataset, for an attribute holds 64 kB at most
@@ -163,16 +162,19 @@ def gather(run_folder: Path, output: Path | None = None, *, overwrite: bool = Fa
     return Gathered(path, n_row, n_epoch, n_star, len(tiles), n_refused, tuple(missing), tuple(found.damaged))
 
 
-def _psf_status(reader: PartReader, plan: SurveyPlan, done: Mapping[str, Location]) -> np.ndarray:
-    """Return one row for each CCD of the plan, also for those whose unit failed."""
+def _psf_status(reader: PartReader, plan: SurveyPlan, done: Mapping[str, Location]) -> tuple[np.ndarray, int]:
+    """Return one row for each CCD of the plan, also for those whose unit failed, and the number of all statistics."""
     table = empty_table(PSF_STATUS_COLUMNS, len(plan.ccds))
+    n_statistic = 0
     for i, ccd in enumerate(plan.ccds):
         if ccd.uid in done:
-            table[i] = _product_rows(reader, done[ccd.uid], "psf_status")[0]
+            arrays = reader.read(done[ccd.uid], names=("psf_status", "star_statistics")).arrays
+            table[i] = arrays["psf_status"][0]
+            n_statistic += len(arrays["star_statistics"])
         else:
             table[i]["exposure"], table[i]["ccd"] = ccd.exposure, ccd.ccd
             table[i]["status"], table[i]["reason"] = b"failed", b"the unit of the CCD failed or was not done"
-    return table
+    return table, n_statistic
 
 
 def _write(writer: TableWriter, columns: tuple[Column, ...], parts: Iterator[np.ndarray]) -> None:

@@ -13,13 +13,18 @@ from shapempi.errors import DataError
 from shapempi.kernels import _psf
 from shapempi.product import Product
 
-__all__ = ["INTERPOLANTS", "PsfModel"]
+__all__ = ["INTERPOLANTS", "PsfModel", "n_terms"]
 
 #: Interpolations between the samples of a model's grid; see `shapempi.kernels._psf`.
 INTERPOLANTS = _psf.INTERPOLANTS
 
 #: What a file that does not say is resampled by, as PSFEx resamples its models.
 _USUAL = "lanczos4"
+
+
+def n_terms(degree: int) -> int:
+    """Return the number of terms of a polynomial of two variables and of total degree `degree`."""
+    return (degree + 1) * (degree + 2) // 2
 
 
 @dataclass(frozen=True)
@@ -60,7 +65,7 @@ class PsfModel:
 
     def __post_init__(self) -> None:
         """Check that the number of coefficients fits the degree, and that the interpolant exists."""
-        expected = (self.degree + 1) * (self.degree + 2) // 2
+        expected = n_terms(self.degree)
         if self.coefficients.ndim != 3 or len(self.coefficients) != expected:
             raise DataError(
                 f"a PSF model of degree {self.degree} has {expected} basis images, "

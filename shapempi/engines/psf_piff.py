@@ -22,7 +22,7 @@ from shapempi.measure.psf.outcome import PsfFit, PsfStatus
 from shapempi.measure.psf.sample import StarSample
 from shapempi.measure.psf.stars import normalisation
 from shapempi.measure.psf.width import model_fwhm
-from shapempi.psf import PsfModel
+from shapempi.psf import PsfModel, n_terms
 
 __all__ = ["PiffPsf", "load_piff"]
 
@@ -103,7 +103,7 @@ class PiffPsf:
         step = self._params.step(measured.fwhm)
         size = min(self._params.grid_size(step), 2 * int(self._params.piff.extent / step / 2) + 1)
         degree = self._params.degree
-        while (degree + 1) * (degree + 2) // 2 > len(measured):
+        while n_terms(degree) > len(measured):
             degree -= 1
         given = _piff_stars(
             self._piff, measured, self._params.piff.accuracy, int(np.ceil(step * size)), self._params.piff.recenter

@@ -15,7 +15,7 @@ import numpy as np
 from shapempi.errors import ConfigError, DataError
 from shapempi.io.atomic import replacing
 from shapempi.io.fits import Hdu, card_value, scan_hdus
-from shapempi.psf import INTERPOLANTS, PsfModel
+from shapempi.psf import INTERPOLANTS, PsfModel, n_terms
 
 __all__ = ["read_psf", "read_used_stars", "write_psf"]
 
@@ -80,7 +80,7 @@ def read_psf(path: Path, *, image: int | None = None) -> PsfModel:
     powers = _powers(axes, degrees)
     basis = _centred(_basis(hdu, header, len(powers)))
     degree = max(sum(power) for power in powers)
-    coefficients = np.zeros(((degree + 1) * (degree + 2) // 2, *basis.shape[1:]))
+    coefficients = np.zeros((n_terms(degree), *basis.shape[1:]))
     for image_of_term, (p, q) in zip(basis, powers, strict=True):
         coefficients[_place(p, q, degree)] = image_of_term
     normal = {axis.letter: axis for axis in axes}

@@ -7,8 +7,9 @@ import numpy as np
 from shapempi.measure.psf.params import NativePsfParams
 from shapempi.measure.psf.prior import make_prior
 from shapempi.measure.psf.reject import relative_shapes
-from shapempi.measure.psf.solve import StarForms, n_terms, polynomial_terms, solve
+from shapempi.measure.psf.solve import StarForms, polynomial_terms, solve
 from shapempi.measure.psf.stars import PsfStars
+from shapempi.psf import n_terms
 
 __all__ = ["choose_degree", "highest_degree"]
 

@@ -16,15 +16,16 @@ import numpy as np
 from shapempi.errors import MeasurementError
 from shapempi.measure.moments import adaptive_moments
 from shapempi.measure.psf.degree import choose_degree, highest_degree
+from shapempi.measure.psf.flux import fit_fluxes
 from shapempi.measure.psf.outcome import PsfFit, PsfStatus
 from shapempi.measure.psf.params import NativePsfParams, PsfModelParams
 from shapempi.measure.psf.prior import make_prior
 from shapempi.measure.psf.reject import clean_pixels, clean_stars
 from shapempi.measure.psf.sample import StarSample
-from shapempi.measure.psf.solve import n_terms, polynomial_terms, solve
+from shapempi.measure.psf.solve import polynomial_terms, solve
 from shapempi.measure.psf.stars import PsfStars, normalisation
 from shapempi.measure.psf.width import model_fwhm
-from shapempi.psf import PsfModel
+from shapempi.psf import PsfModel, n_terms
 
 __all__ = ["fit_psf"]
 
@@ -141,28 +142,22 @@ def _judge(stars: PsfStars, solution: _Solution, tolerance: float, params: Nativ
     offset = solution.offset(stars)
     radius = stars.radius(offset)
     unit = stars.forms(solution.degree, offset).draw(solution.basis)
-    flux = _fluxes(stars.data, stars.weight, unit)
+    flux = fit_fluxes(stars.data, stars.weight, unit)
     good = stars.weight > 0
     for _ in range(2):
         # The weights need the flux, the flux needs clean pixels.
         weight = stars.weights(unit * flux[:, None, None], tolerance)
-        flux = _fluxes(stars.data, weight * good, unit)
+        flux = fit_fluxes(stars.data, weight * good, unit)
         model = unit * flux[:, None, None]
         weight = stars.weights(model, tolerance)
         limits = params.pixel_clip, params.neighbour_clip, trusted
         good = clean_pixels(stars.data - model, weight, radius, stars.sigma, *limits)
-    flux = _fluxes(stars.data, weight * good, unit)
+    flux = fit_fluxes(stars.data, weight * good, unit)
     model = unit * flux[:, None, None]
     chi2, n_pixel = _chi2(stars.data - model, stars.weights(model, tolerance) * good, radius < _APERTURE * stars.sigma)
     used = clean_stars(stars.data, unit, weight, good, chi2, n_pixel, stars.place(offset), params.star_clip)
     used &= flux > 0
     return _Verdict(model, flux, good, used, chi2, n_pixel)
-
-
-def _fluxes(data: np.ndarray, weight: np.ndarray, unit: np.ndarray) -> np.ndarray:
-    """Return the least-squares fluxes of stars; 0 for a star without weight."""
-    information = np.sum(weight * unit**2, axis=(1, 2))
-    return np.sum(weight * unit * data, axis=(1, 2)) / np.where(information > 0, information, np.inf)
 
 
 def _chi2(residual: np.ndarray, weight: np.ndarray, aperture: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

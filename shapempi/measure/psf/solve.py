@@ -10,7 +10,7 @@ import numpy as np
 from shapempi.errors import MeasurementError
 from shapempi.kernels import _psffit
 
-__all__ = ["LinearPrior", "StarForms", "Taps", "n_terms", "polynomial_terms", "solve"]
+__all__ = ["LinearPrior", "StarForms", "Taps", "polynomial_terms", "solve"]
 
 #: First sample [n, size] and weights [n, size, 12] of each pixel.
 Taps = tuple[np.ndarray, np.ndarray]
@@ -37,11 +37,6 @@ class LinearPrior(Protocol):
     def smooth(self, z: np.ndarray) -> np.ndarray:
         """Return S z."""
         ...
-
-
-def n_terms(degree: int) -> int:
-    """Return the number of terms of a polynomial of two variables and of total degree `degree`."""
-    return (degree + 1) * (degree + 2) // 2
 
 
 def polynomial_terms(degree: int, x: np.ndarray, y: np.ndarray) -> np.ndarray:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from shapempi.measure.moments import MomentsFlag, adaptive_moments, to_sky
+from shapempi.measure.psf.flux import fit_fluxes
 from shapempi.measure.psf.sample import StarSample
 from shapempi.psf import PsfModel
 
@@ -112,19 +113,13 @@ def star_chi2(sample: StarSample, drawn: np.ndarray, sigma: np.ndarray) -> np.nd
     good &= np.hypot(dx, dy) < _APERTURE * sigma[:, None, None]
     data = np.where(good, sample.vignets, 0.0).astype(float)
     sky = np.where(good, sample.weights, 0.0).astype(float)
-    flux = _flux(data, sky, drawn)
+    flux = fit_fluxes(data, sky, drawn)
     weight = sky
     if sample.gain > 0 and np.isfinite(sample.gain):
         for _ in range(2):  # the photon noise needs the flux
             photons = np.maximum(drawn * flux[:, None, None], 0.0) / sample.gain
             weight = sky / (1.0 + sky * np.where(np.isfinite(photons), photons, 0.0))
-            flux = _flux(data, weight, drawn)
+            flux = fit_fluxes(data, weight, drawn)
     n_pixel = good.sum(axis=(1, 2))
     chi2 = np.sum(weight * (data - drawn * flux[:, None, None]) ** 2, axis=(1, 2))
     return np.where((n_pixel > 1) & (flux > 0), chi2, np.nan) / np.maximum(n_pixel - 1, 1)
-
-
-def _flux(data: np.ndarray, weight: np.ndarray, drawn: np.ndarray) -> np.ndarray:
-    """Return least-squares fluxes; 0 without information."""
-    information = np.sum(weight * drawn**2, axis=(1, 2))
-    return np.sum(weight * drawn * data, axis=(1, 2)) / np.where(information > 0, information, np.inf)
