@@ -1,6 +1,6 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False, cdivision=True
 # cython: freethreading_compatible=True, embedsignature=True
-"""Shapes painted into a plane of flag bits: polygons, ellipses, circles, the border.
+"""Shapes painted into a plane of flag bits: polygons, ellipses, circles, the border; and the counting of bits.
 
 A pixel belongs to a shape when its centre does.  Bits are OR-ed into the plane in place, so shapes may overlap
 and the order does not matter.  There is no state; the GIL is released, and threads own whole rows, so the plane
@@ -14,6 +14,10 @@ from libc.math cimport ceil, fabs
 import numpy as np
 
 cdef double LARGEST = 1e15
+
+#: Rows that are painted together, and how many crossings of one polygon with them a thread has room for.
+cdef Py_ssize_t BAND = 64
+cdef Py_ssize_t LARGEST_LIST = 1 << 20
 
 
 def fill_polygons(int[:, :] plane, const double[:, :] vertices, const long long[:] first, int bit, *,
@@ -45,7 +49,8 @@ def fill_polygons(int[:, :] plane, const double[:, :] vertices, const long long[
     is inside when the number of crossings at or left of its centre is odd: left edges belong to the polygon,
     right edges do not, and polygons that share an edge share no pixel and leave none out.
     """
-    cdef Py_ssize_t n_polygon = first.shape[0] - 1, i, j, y, longest = 0
+    cdef Py_ssize_t n_polygon = first.shape[0] - 1, ny = plane.shape[0], nx = plane.shape[1]
+    cdef Py_ssize_t i, j, band, height, row, longest = 0
     cdef double low, high
     cdef bint sound
     _check_paint(bit, n_threads)
@@ -55,8 +60,8 @@ def fill_polygons(int[:, :] plane, const double[:, :] vertices, const long long[
         raise ValueError(f"first must have n_polygon + 1 elements from 0 up to at most {vertices.shape[0]}")
     if np.any(np.less(first[1:], first[:n_polygon])):
         raise ValueError("first must not decrease")
-    rows = np.empty((n_polygon, 2))
-    cdef double[:, ::1] extent = rows
+    rows = np.empty((n_polygon, 2), np.intp)
+    cdef Py_ssize_t[:, ::1] extent = rows
     for i in range(n_polygon):
         longest = max(longest, first[i + 1] - first[i])
         low, high, sound = LARGEST, -LARGEST, True
@@ -64,12 +69,25 @@ def fill_polygons(int[:, :] plane, const double[:, :] vertices, const long long[
             sound = sound and fabs(vertices[j, 0]) <= LARGEST and fabs(vertices[j, 1]) <= LARGEST
             low = min(low, vertices[j, 1])
             high = max(high, vertices[j, 1])
-        extent[i, 0], extent[i, 1] = (low, high) if sound else (LARGEST, -LARGEST)
-    cdef double[:, ::1] crossings = np.empty((n_threads, longest + 1))
-    for y in prange(plane.shape[0], nogil=True, num_threads=n_threads, schedule="dynamic", chunksize=64):
-        for i in range(n_polygon):
-            if extent[i, 0] <= y and y < extent[i, 1]:
-                _fill_row(plane, y, vertices, first[i], first[i + 1], bit, &crossings[threadid(), 0])
+        if not sound:
+            low, high = 0.0, 0.0
+        extent[i, 0], extent[i, 1] = _ceil_index(low, ny), _ceil_index(high, ny)
+    # As many rows at a time as keep what a thread writes in the cache, and few where polygons have very many vertices.
+    height = max(1, min(BAND, LARGEST_LIST // max(longest, 1)))
+    starts, members = _bands(rows, ny, height)
+    cdef const long long[::1] start = starts, member = members
+    cdef double[:, :, ::1] crossings = np.empty((n_threads, height, longest + 1))
+    cdef Py_ssize_t[:, ::1] n_crossing = np.zeros((n_threads, height), np.intp)
+    cdef int[:, :, ::1] cover = np.zeros((n_threads, height, nx + 1), np.intc)
+    for band in prange(start.shape[0] - 1, nogil=True, num_threads=n_threads, schedule="dynamic"):
+        for i in range(start[band], start[band + 1]):
+            j = member[i]
+            _cover_polygon(vertices, first[j], first[j + 1], band * height,
+                           max(extent[j, 0], band * height), min(extent[j, 1], (band + 1) * height), nx,
+                           crossings[threadid()], n_crossing[threadid()], cover[threadid()])
+        if start[band + 1] > start[band]:
+            for row in range(min(height, ny - band * height)):
+                _paint_covered(plane, band * height + row, bit, &cover[threadid(), row, 0])
 
 
 def fill_ellipses(int[:, :] plane, const double[:] x, const double[:] y, const double[:] a, const double[:] b,
@@ -108,7 +126,16 @@ def fill_ellipses(int[:, :] plane, const double[:] x, const double[:] y, const d
         box = np.stack([np.hypot(a_axis * cosine, b_axis * sine), np.hypot(a_axis * sine, b_axis * cosine)], axis=-1)
         sound = (a_axis > 0) & (b_axis > 0) & (box <= LARGEST).all(axis=-1) & np.isfinite(shape).all(axis=-1)
         box[~sound] = np.nan
-    _fill_quadrics(plane, x, y, np.ascontiguousarray(shape), np.ascontiguousarray(box + 1.0), bit, n_threads)
+    box += 1.0
+    # The first row of each box and the one behind its last; what has no box, or no place, is in no row.
+    height, y_axis = plane.shape[0], np.asarray(y)
+    sound &= (np.abs(y_axis) <= LARGEST) & (np.abs(np.asarray(x)) <= LARGEST)
+    rows = np.zeros((x.shape[0], 2), np.intp)
+    rows[sound, 0] = np.clip(np.ceil(y_axis - box[:, 1])[sound], 0, height)
+    rows[sound, 1] = np.clip(np.floor(y_axis + box[:, 1])[sound] + 1, 0, height)
+    starts, members = _bands(rows, height, BAND)
+    _fill_quadrics(plane, x, y, np.ascontiguousarray(shape), np.ascontiguousarray(box), rows, starts, members, bit,
+                   n_threads)
 
 
 def fill_circles(int[:, :] plane, const double[:] x, const double[:] y, const double[:] r, int bit, *,
@@ -171,6 +198,40 @@ def fill_border(int[:, :] plane, Py_ssize_t width, int bit):
                     plane[y, x] |= bit
 
 
+def count_bits(const int[:, :] plane, const int[:] bits):
+    """
+    Count the pixels that have any bit of each of some sets.
+
+    Parameters
+    ----------
+    plane : ndarray of int32 [y, x]
+        The plane.
+    bits : ndarray of int32 [n]
+        Sets of bits; -1 is all of them.
+
+    Returns
+    -------
+    ndarray of int64 [n]
+        Numbers of pixels.
+    """
+    cdef Py_ssize_t x, y, k, since, nx = plane.shape[1]
+    counts = np.zeros(bits.shape[0], np.int64)
+    cdef long long[::1] count = counts
+    cdef int value
+    with nogil:
+        for y in range(plane.shape[0]):
+            since = 0
+            for x in range(1, nx + 1):  # masks are runs of the same value
+                if x == nx or plane[y, x] != plane[y, since]:
+                    value = plane[y, since]
+                    if value != 0:
+                        for k in range(bits.shape[0]):
+                            if value & bits[k]:
+                                count[k] += x - since
+                    since = x
+    return counts
+
+
 def _check_paint(bit, n_threads):
     """Refuse a bit that sets nothing (or the sign) and a number of threads below one."""
     if bit <= 0:
@@ -179,38 +240,96 @@ def _check_paint(bit, n_threads):
         raise ValueError(f"n_threads must be 1 or more, not {n_threads}")
 
 
-cdef void _fill_row(int[:, :] plane, Py_ssize_t y, const double[:, :] vertices, Py_ssize_t begin, Py_ssize_t end,
-                    int bit, double *crossing) noexcept nogil:
-    """Paint row y of one polygon; `crossing` has room for one number per edge."""
-    cdef Py_ssize_t n = 0, i, j, k, x, low, high
-    cdef double yd = <double>y, at
+def _bands(rows, Py_ssize_t ny, Py_ssize_t height):
+    """
+    Sort shapes into bands of rows, so that each row meets only the shapes that may touch it.
+
+    Parameters
+    ----------
+    rows : ndarray of intp [n, 2]
+        First row of each shape and the row behind its last, within 0 .. ny.
+    ny, height : int
+        Rows of the plane and of a band.
+
+    Returns
+    -------
+    start : ndarray of int64 [n_band + 1]
+        Band k has members[start[k]:start[k + 1]].
+    members : ndarray of int64
+        Indices of shapes, ascending within a band.
+    """
+    cdef Py_ssize_t n_band = (ny + height - 1) // height, i, k
+    starts = np.zeros(n_band + 1, np.int64)
+    cdef long long[::1] start = starts
+    cdef const Py_ssize_t[:, ::1] extent = rows
+    for i in range(extent.shape[0]):
+        if extent[i, 0] < extent[i, 1]:
+            for k in range(extent[i, 0] // height, (extent[i, 1] - 1) // height + 1):
+                start[k + 1] += 1
+    np.cumsum(starts, out=starts)
+    members = np.empty(starts[n_band], np.int64)
+    cdef long long[::1] member = members, place = starts[:n_band].copy()
+    for i in range(extent.shape[0]):
+        if extent[i, 0] < extent[i, 1]:
+            for k in range(extent[i, 0] // height, (extent[i, 1] - 1) // height + 1):
+                member[place[k]] = i
+                place[k] += 1
+    return starts, members
+
+
+cdef void _cover_polygon(const double[:, :] vertices, Py_ssize_t begin, Py_ssize_t end, Py_ssize_t origin,
+                         Py_ssize_t y0, Py_ssize_t y1, Py_ssize_t nx, double[:, ::1] crossings,
+                         Py_ssize_t[::1] n_crossing, int[:, ::1] cover) noexcept nogil:
+    """Count one polygon in the rows y0 to y1 of a band that begins at row `origin`.
+
+    `cover` [row, nx + 1] is one more from the first pixel of each span on and one less behind its last.
+    """
+    cdef Py_ssize_t i, j, k, y, row, low, high
+    cdef double at
     j = end - 1
     for i in range(begin, end):
-        if (vertices[i, 1] <= yd) != (vertices[j, 1] <= yd):
-            # Always from the same end, so that an edge is rounded alike in both polygons that share it.
-            low, high = (i, j) if vertices[i, 1] <= yd else (j, i)
-            at = vertices[low, 0] + (yd - vertices[low, 1]) / (vertices[high, 1] - vertices[low, 1]) * (
-                vertices[high, 0] - vertices[low, 0])
-            k = n  # insertion sort: a polygon crosses a row a handful of times
-            while k > 0 and crossing[k - 1] > at:
-                crossing[k] = crossing[k - 1]
-                k = k - 1
-            crossing[k] = at
-            n = n + 1
+        # Always from the same end, so that an edge is rounded alike in both polygons that share it.
+        low, high = (i, j) if vertices[i, 1] <= vertices[j, 1] else (j, i)
         j = i
-    for k in range(0, n - 1, 2):
-        for x in range(_ceil_index(crossing[k], plane.shape[1]), _ceil_index(crossing[k + 1], plane.shape[1])):
-            plane[y, x] |= bit
+        for y in range(max(_ceil_index(vertices[low, 1], y1), y0), _ceil_index(vertices[high, 1], y1)):
+            at = vertices[low, 0] + (<double>y - vertices[low, 1]) / (vertices[high, 1] - vertices[low, 1]) * (
+                vertices[high, 0] - vertices[low, 0])
+            row = y - origin
+            k = n_crossing[row]  # insertion sort: a polygon crosses a row a handful of times
+            n_crossing[row] = k + 1
+            while k > 0 and crossings[row, k - 1] > at:
+                crossings[row, k] = crossings[row, k - 1]
+                k = k - 1
+            crossings[row, k] = at
+    for y in range(y0, y1):
+        row = y - origin
+        for k in range(0, n_crossing[row] - 1, 2):
+            cover[row, _ceil_index(crossings[row, k], nx)] += 1
+            cover[row, _ceil_index(crossings[row, k + 1], nx)] -= 1
+        n_crossing[row] = 0
+
+
+cdef void _paint_covered(int[:, :] plane, Py_ssize_t y, int bit, int *cover) noexcept nogil:
+    """Paint the pixels of row y that some span covers, and make the counts zero again."""
+    cdef Py_ssize_t x, nx = plane.shape[1]
+    cdef int n = 0
+    for x in range(nx):
+        n += cover[x]
+        cover[x] = 0
+        plane[y, x] |= bit if n > 0 else 0
+    cover[nx] = 0
 
 
 cdef void _fill_quadrics(int[:, :] plane, const double[:] x, const double[:] y, const double[:, ::1] shape,
-                         const double[:, ::1] box, int bit, int n_threads) noexcept:
-    """Paint |shape (dx, dy)| <= 1 for shapes [n, 4] within boxes [n, 2]."""
-    cdef Py_ssize_t n = x.shape[0], i, row
-    for row in prange(plane.shape[0], nogil=True, num_threads=n_threads, schedule="dynamic", chunksize=64):
-        for i in range(n):
-            if fabs(y[i]) <= LARGEST and fabs(x[i]) <= LARGEST and fabs(row - y[i]) <= box[i, 1]:
-                _fill_quadric_row(plane, row, x[i], y[i], &shape[i, 0], box[i, 0], bit)
+                         const double[:, ::1] box, const Py_ssize_t[:, ::1] rows, const long long[::1] start,
+                         const long long[::1] member, int bit, int n_threads) noexcept:
+    """Paint |shape (dx, dy)| <= 1 for shapes [n, 4] within boxes [n, 2], which are sorted into bands of rows."""
+    cdef Py_ssize_t band, i, j, row
+    for band in prange(start.shape[0] - 1, nogil=True, num_threads=n_threads, schedule="dynamic"):
+        for i in range(start[band], start[band + 1]):
+            j = member[i]
+            for row in range(max(rows[j, 0], band * BAND), min(rows[j, 1], (band + 1) * BAND)):
+                _fill_quadric_row(plane, row, x[j], y[j], &shape[j, 0], box[j, 0], bit)
 
 
 cdef void _fill_quadric_row(int[:, :] plane, Py_ssize_t row, double x, double y, const double *shape, double reach,

@@ -1,6 +1,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
+def count_bits(plane: NDArray[np.int32], bits: NDArray[np.int32]) -> NDArray[np.int64]: ...
 def fill_border(plane: NDArray[np.int32], width: int, bit: int) -> None: ...
 def fill_circles(
     plane: NDArray[np.int32],

@@ -147,6 +147,45 @@ def test_threads_change_nothing(polygons, ellipses):
     assert np.array_equal(one, eight)
 
 
+def test_many_bands_and_many_polygons_equal_the_twin():
+    """More rows than a thread paints together, polygons over some of them and over all, any number of threads."""
+    rng = np.random.default_rng(8)
+    shape, n = (333, 41), 60
+    vertices = rng.uniform((-20, -200), (60, 500), (n, 7, 2))
+    vertices[::3, :, 1] = rng.uniform(0, 333, (20, 1)) + rng.uniform(-9, 9, (20, 7))
+    first = np.arange(n + 1) * 7
+    expected = np.any([twins.inside_polygon(shape, each) for each in vertices], axis=0)
+    ellipses = rng.uniform((-5, -50, 1, 1, -3), (46, 380, 30, 90, 3), (n, 5)).T
+    outside = np.array([twins.inside_ellipse(shape, *one) for one in ellipses.T]).any(axis=0)
+    for n_threads in (1, 2, 3, 7):
+        plane = empty(shape)
+        _mask.fill_polygons(plane, vertices.reshape(-1, 2), first, 4, n_threads=n_threads)
+        _mask.fill_ellipses(plane, *(v.copy() for v in ellipses), 8, n_threads=n_threads)
+        assert np.array_equal(plane, 4 * expected + 8 * outside)
+
+
+def test_a_polygon_of_very_many_vertices():
+    """So many that only a few rows at a time fit the list of crossings."""
+    angle = np.linspace(0, 2 * np.pi, 60001)[:-1]
+    radius = 30 + 8 * np.sin(3 * angle)
+    vertices = np.stack([61.2 + radius * np.cos(angle), 44.7 + radius * np.sin(angle)], axis=1)
+    plane = empty()
+    _mask.fill_polygons(plane, vertices, np.array([0, len(vertices)]), 1)
+    y, x = np.indices(SHAPE) - np.array([44.7, 61.2]).reshape(2, 1, 1)
+    assert np.array_equal(plane == 1, np.hypot(x, y) < 30 + 8 * np.sin(3 * np.arctan2(y, x)))
+
+
+def test_counts_of_bits_equal_their_twin():
+    rng = np.random.default_rng(9)
+    bits = np.array([1, 2, 4 | 128, 1 << 30, -1, 0], np.int32)
+    runs = np.repeat(rng.integers(0, 256, 500), rng.integers(1, 60, 500))[: 90 * 120].reshape(SHAPE).astype(np.int32)
+    noise = rng.integers(-(2**31), 2**31, SHAPE).astype(np.int32)
+    for plane in (runs, noise, empty(), runs[3:70, 5:90], np.full(SHAPE, -1, np.int32)):
+        assert np.array_equal(_mask.count_bits(plane, bits), twins.count_bits(plane, bits))
+    for shape in ((0, 5), (5, 0), (1, 1)):
+        assert np.array_equal(_mask.count_bits(empty(shape), bits), np.zeros(6))
+
+
 def test_a_section_gets_the_same_bits_as_the_whole(polygons, ellipses):
     whole, around = empty(), empty((200, 250))
     section = around[10:100, 20:140]  # a strided view, painted in place

@@ -76,6 +76,10 @@ def inside_ellipse(shape, x, y, a, b, theta_rad):
     return along * along + across * across <= 1
 
 
+def count_bits(plane, bits):
+    return np.array([np.count_nonzero(plane & bit) for bit in bits.tolist()])
+
+
 def inside_border(shape, width):
     y, x = np.mgrid[: shape[0], : shape[1]]
     return np.minimum(np.minimum(x, shape[1] - 1 - x), np.minimum(y, shape[0] - 1 - y)) < width
