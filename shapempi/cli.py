@@ -10,7 +10,7 @@ import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
-from shapempi import __version__, bench_verbs, psf_verbs, verbs
+from shapempi import __version__, bench_verbs, image_verbs, psf_verbs, verbs
 from shapempi.errors import ConfigError, DataError, EngineError, MissingInputError, ShapempiError
 from shapempi.grammar import GRAMMARS
 
@@ -125,6 +125,7 @@ def _parser() -> argparse.ArgumentParser:
     verb.add_argument("--overwrite", action="store_true", help="replace a file that is already there")
     verb.set_defaults(verb=verbs.export)
 
+    _add_image_verbs(commands)
     _add_psf_verbs(commands)
 
     verb = commands.add_parser(
@@ -152,6 +153,29 @@ def _parser() -> argparse.ArgumentParser:
     verb.add_argument("--template", action="store_true", help="print a complete configuration with comments")
     verb.set_defaults(verb=verbs.config)
     return parser
+
+
+def _add_image_verbs(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Declare the verbs about single images."""
+    verb = commands.add_parser("mask", help="the mask of one image, without a run: FITS flags, DS9 regions")
+    verb.add_argument("image", type=Path, metavar="IMAGE", help="FITS image, or a mosaic of CCDs")
+    which = verb.add_mutually_exclusive_group()
+    which.add_argument("--hdu", type=int, metavar="N", help="HDU in all files (the first image)")
+    which.add_argument("--ccd", type=int, metavar="N", help="CCD in all files, by EXTNAME ccdNN or position")
+    verb.add_argument("--weight", type=Path, metavar="FILE", help="inverse variance")
+    verb.add_argument("--flag", type=Path, metavar="FILE", help="the observatory's flag bits, OR-ed into the mask")
+    verb.add_argument("--stars", type=Path, metavar="CATALOGUE", help="catalogue of bright stars")
+    verb.add_argument("--messier", type=Path, metavar="CATALOGUE", help="catalogue of Messier objects")
+    verb.add_argument("--ngc", type=Path, metavar="CATALOGUE", help="catalogue of NGC and IC objects")
+    verb.add_argument(
+        "--config", type=Path, metavar="CONFIG", help="TOML file whose [exposure.mask] and catalogues are used"
+    )
+    verb.add_argument("--tile", action="store_true", help="the image is a tile: use [tile.mask]")
+    verb.add_argument("--mask-config", type=Path, metavar="FILE", help=".mask file, in place of the table's keys")
+    verb.add_argument("--output", type=Path, metavar="DIR|FILE", required=True, help="folder, or file FILE.fits")
+    verb.add_argument("--regions", action="store_true", help="write a region file for DS9, too")
+    verb.add_argument("--overwrite", action="store_true", help="replace files that are already there")
+    verb.set_defaults(verb=image_verbs.mask)
 
 
 def _add_psf_verbs(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -82,6 +82,7 @@ class Config(Params):
                 **dict.fromkeys(("simulation", "calibration", "validation"), True),
                 "run": {"folder", "progress_interval"},
                 "stars": {"output"},
+                **{kind: {"mask": {"output"}} for kind in ("exposure", "tile")},
                 "psf": {"psfex": {"scratch", "keep", "timeout"}},
             },
         )

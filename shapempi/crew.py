@@ -11,13 +11,16 @@ import numpy as np
 
 from shapempi.config import Config
 from shapempi.engines.psf import make_engine
-from shapempi.ids import CcdId
+from shapempi.ids import CcdId, TileId
+from shapempi.image import Image
 from shapempi.io.parts import PartReader, PartWriter
+from shapempi.measure.mask import BrightStars, MaskPlane, MaskRecipe
 from shapempi.measure.setools.outcome import Selection
 from shapempi.measure.setools.program import Program
 from shapempi.mpi.attempt import Stopwatch, attempt
 from shapempi.mpi.unit import Outcome, Place, State, Unit
 from shapempi.product import Location
+from shapempi.report.mask_files import mask_paths, write_mask
 from shapempi.report.selection_files import write_selection
 from shapempi.stages.base import Stage
 from shapempi.stages.block import BlockStage
@@ -41,6 +44,8 @@ class Setup:
         Where the files are.
     stars : ndarray of STAR_DTYPE [n]
         The survey's bright stars.
+    masks : dict of str to MaskRecipe
+        What is masked on a `ccd` and on a `tile`.
     selection : Program
         The star selection.
     folder : Path
@@ -54,6 +59,7 @@ class Setup:
     config: Config
     inputs: SurveyInputs
     stars: np.ndarray
+    masks: dict[str, MaskRecipe]
     selection: Program
     folder: Path
     job: str
@@ -85,11 +91,12 @@ class Crew:
     def _stages(self) -> dict[str, Stage]:
         """The stages, made when the first unit comes."""
         config, inputs, stars = self._setup.config, self._setup.inputs, self._setup.stars
-        seed = config.survey.seed
+        masks, seed = self._setup.masks, config.survey.seed
         return {
             "ccd": CcdStage(
                 inputs=inputs,
                 bright_stars=stars,
+                mask=masks["ccd"],
                 exposure=config.exposure,
                 stars=config.stars,
                 selection=self._setup.selection,
@@ -97,8 +104,17 @@ class Crew:
                 psf_engine=make_engine(config.psf),
                 seed=seed,
                 keep_selection=self._keep_selection if config.stars.output else None,
+                keep_mask=self._keep_mask if config.exposure.mask.output else None,
             ),
-            "tile": TileStage(inputs, self._reader, stars, config.tile, config.run.block_size),
+            "tile": TileStage(
+                inputs,
+                self._reader,
+                stars,
+                masks["tile"],
+                config.tile,
+                config.run.block_size,
+                keep_mask=self._keep_mask if config.tile.mask.output else None,
+            ),
             "block": BlockStage(inputs, self._reader, config.vignet, config.spread, config.shapes, seed),
         }
 
@@ -125,6 +141,13 @@ class Crew:
         """Write what `stars.output` asks for; done anew, a unit replaces its files."""
         folder, kinds = self._setup.folder / "stars", self._setup.config.stars.output
         write_selection(found, table, header, folder, f"-{ccd}", kinds, overwrite=True)
+
+    def _keep_mask(self, place: CcdId | TileId, image: Image, stars: BrightStars, mask: MaskPlane) -> None:
+        """Write what `mask.output` asks for; done anew, a unit replaces its files."""
+        recipe = self._setup.masks["ccd" if isinstance(place, CcdId) else "tile"]
+        number = str(place).replace(".", "-")
+        paths = mask_paths(self._setup.folder / "masks", f"-{number}", recipe.params.output)
+        write_mask(mask, image, stars, recipe, paths, overwrite=True)
 
     def close(self) -> None:
         """Close the part file."""

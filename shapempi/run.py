@@ -19,6 +19,7 @@ from shapempi.io.journal import Journal, write_status
 from shapempi.io.parts import PartReader, scan
 from shapempi.io.runfolder import RunFolder
 from shapempi.io.starcat import STAR_DTYPE, read_star_catalogue
+from shapempi.masking import RecipeFiles, read_recipe
 from shapempi.measure.detection_table import DETECTION_DTYPE
 from shapempi.measure.setools.program import Program
 from shapempi.measure.shapes import ENGINES
@@ -78,12 +79,14 @@ def run(path: Path, *, live: bool = False) -> int:
                 check_program(selection, config.stars, DETECTION_DTYPE)
                 inputs = find_inputs(config.input)
                 stars = _bright_stars(config.input.star_catalogue)
+                masks = _masks(config)
                 plan = make_plan(inputs)
-                digest = config.digest(*_contents(config, selection))
+                recipes = {kind: found.recipe for kind, found in masks.items()}
+                digest = config.digest(*_contents(config, selection, masks))
                 folder = RunFolder.open(config.run.folder, digest)
                 folder.keep("config.toml", path.read_bytes())
                 folder.keep("plan.json", plan.to_json().encode())
-                setup = Setup(config, inputs, stars, selection, folder.path, folder.job, digest)
+                setup = Setup(config, inputs, stars, recipes, selection, folder.path, folder.job, digest)
             except ShapempiError as error:
                 failure = error
         setup = comm.share(setup)
@@ -102,9 +105,10 @@ def run(path: Path, *, live: bool = False) -> int:
     return code
 
 
-def _contents(config: Config, selection: Program) -> list[str]:
+def _contents(config: Config, selection: Program, masks: dict[str, RecipeFiles]) -> list[str]:
     """Return the contents of the files that the configuration names and that decide the catalogue like its keys."""
     contents = [selection.text] if config.stars.selection else []
+    contents += [text for found in masks.values() for text in found.contents]
     psfex = config.psf.psfex.configuration
     if config.psf.engine == "psfex" and psfex is not None:
         try:
@@ -112,6 +116,15 @@ def _contents(config: Config, selection: Program) -> list[str]:
         except OSError as error:
             raise ConfigError(f"psf.psfex.configuration: {psfex} cannot be read: {error.strerror}") from error
     return contents
+
+
+def _masks(config: Config) -> dict[str, RecipeFiles]:
+    """Read what is masked on CCDs and on tiles: templates, catalogues of extended objects, .mask files."""
+    catalogues = {"messier": config.input.messier_catalogue, "ngc": config.input.ngc_catalogue}
+    return {
+        "ccd": read_recipe(config.exposure.mask, **catalogues, table="exposure.mask"),
+        "tile": read_recipe(config.tile.mask, **catalogues, table="tile.mask"),
+    }
 
 
 def _bright_stars(catalogue: Path | None) -> np.ndarray:

@@ -62,14 +62,14 @@ class ExposurePaths:
     ----------
     image : Path
         The calibrated, sky-subtracted mosaic.
-    weight : Path
-        Inverse variance.
+    weight : Path or None
+        Inverse variance; None: every pixel has weight 1.
     flag : Path or None
         The observatory's flag bits; None where the survey has none.
     """
 
     image: Path
-    weight: Path
+    weight: Path | None
     flag: Path | None = None
 
 
@@ -225,7 +225,7 @@ def photometry(
 
 
 def _find(path: Path, role: str, ccd: int | None, hdu: int | str | None) -> Hdu:
-    """Find the HDU of one CCD (by number) or by index or EXTNAME, reading no more headers than it takes."""
+    """Find the HDU of one CCD (by number), by index or EXTNAME, or the first, reading no more headers than it takes."""
     images: list[Hdu] = []
     ended: DataError | None = None
     try:
@@ -233,7 +233,12 @@ def _find(path: Path, role: str, ccd: int | None, hdu: int | str | None) -> Hdu:
             name = _CCD_NAME.match(found.name)
             if found.shape is None:
                 continue
-            if hdu == found.index or str(hdu).lower() == found.name.lower() or (name and int(name.group(1)) == ccd):
+            if (
+                (ccd is None and hdu is None)
+                or hdu == found.index
+                or str(hdu).lower() == found.name.lower()
+                or (name and int(name.group(1)) == ccd)
+            ):
                 return found
             images.append(found)
     except MissingInputError as error:
@@ -286,9 +291,9 @@ def read_image(
     Parameters
     ----------
     paths : ExposurePaths
-        The files; `flag` may be None.
+        The files; `weight` and `flag` may be None.
     hdu : int or str, optional
-        HDU by index or EXTNAME, the same in all files; or give `ccd`.
+        HDU by index or EXTNAME, the same in all files; or give `ccd`; with neither, the first image of each file.
     box : tuple of int, optional
         (y0, y1, x0, x1), half open, 0-based: read only this section.
     ccd : int, optional
@@ -312,10 +317,8 @@ def read_image(
         If a file is truncated or damaged, an HDU or WCS is missing, the shapes differ, a keyword cannot be used, or
         the CCD says that it has no sky (ACTIVE = F).
     """
-    if ccd is None and hdu is None:
-        raise ValueError("read_image needs a CCD number or an HDU")
     image_hdu = _find(paths.image, "image", ccd, hdu)
-    weight_hdu = _find(paths.weight, "weight", ccd, hdu)
+    weight_hdu = _find(paths.weight, "weight", ccd, hdu) if paths.weight is not None else None
     flag_hdu = _find(paths.flag, "flag", ccd, hdu) if paths.flag is not None else None
     shape = image_hdu.shape
     assert shape is not None
@@ -329,7 +332,8 @@ def read_image(
     gain, saturate, mag_zp, flux_scale = photometry((image_hdu.header, primary), keywords, survey_zero_point, where)
     wcs = Wcs(image_hdu.header, where)
     valid = valid_box(image_hdu.header, shape, keywords.valid_section, where)
-    data, weight = clean_planes(read_section(image_hdu, box), read_section(weight_hdu, box))
+    data = read_section(image_hdu, box)
+    data, weight = clean_planes(data, np.ones_like(data) if weight_hdu is None else read_section(weight_hdu, box))
     flag = np.zeros(data.shape, np.int32) if flag_hdu is None else _flag_plane(read_section(flag_hdu, box), flag_hdu)
     return Image(
         data=data,

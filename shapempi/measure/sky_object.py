@@ -8,9 +8,9 @@ import numpy as np
 
 from shapempi.errors import DataError
 from shapempi.flags import PixelFlag
-from shapempi.wcs import Wcs, angular_distance
+from shapempi.wcs import Wcs, angular_distance, tangent_offset
 
-__all__ = ["BrightStars", "DeepSky", "deep_sky_ellipses", "place_stars"]
+__all__ = ["BrightStars", "DeepSky", "DeepSkyTable", "deep_sky_ellipses", "place_stars"]
 
 #: Extra radius [pixel] of every preselection on the sky: distortion and rounding never lose an object.
 SLACK = 50.0
@@ -60,6 +60,39 @@ class DeepSky:
     b: np.ndarray
     theta: np.ndarray
     kind: PixelFlag
+
+
+@dataclass(frozen=True)
+class DeepSkyTable:
+    """A catalogue of extended objects.
+
+    Attributes
+    ----------
+    ra, dec : ndarray of float64 [n]
+        Centres [deg].
+    major, minor : ndarray of float64 [n]
+        Semi-axes [arcsec]; a minor axis of NaN is unknown.
+    angle : ndarray of float64 [n]
+        Position angle of the major axis, East of North [deg]; NaN where unknown.
+    kind : PixelFlag
+        `PixelFlag.MESSIER` or `PixelFlag.NGC`: which catalogue, and so which bit.
+
+    Raises
+    ------
+    DataError
+        If `kind` is not one of the two catalogues that have a bit.
+    """
+
+    ra: np.ndarray
+    dec: np.ndarray
+    major: np.ndarray
+    minor: np.ndarray
+    angle: np.ndarray
+    kind: PixelFlag
+
+    def __post_init__(self) -> None:
+        if self.kind not in (PixelFlag.MESSIER, PixelFlag.NGC):
+            raise DataError(f"deep-sky objects are MESSIER or NGC, not {self.kind!r}")
 
 
 def _near(ra: np.ndarray, dec: np.ndarray, reach: np.ndarray, wcs: Wcs, shape: tuple[int, int]) -> np.ndarray:
@@ -115,59 +148,59 @@ def place_stars(
     return BrightStars(x[keep], y[keep], mag[near][keep])
 
 
-def deep_sky_ellipses(
-    ra: np.ndarray,
-    dec: np.ndarray,
-    major: np.ndarray,
-    minor: np.ndarray,
-    angle: np.ndarray,
-    wcs: Wcs,
-    shape: tuple[int, int],
-    kind: PixelFlag,
-) -> DeepSky:
+def _place(ra: np.ndarray, dec: np.ndarray, wcs: Wcs, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """Return pixel positions [2, n], and the Jacobians [n, 4] there, of objects that may be degrees away.
+
+    A distorted WCS says nothing about places far from its image: beyond one image's size from the image, its linear
+    part at the image's centre takes its place.
+    """
+    ny, nx = shape
+    centre = np.array([(nx - 1) / 2]), np.array([(ny - 1) / 2])
+    u, v = tangent_offset(ra, dec, *(float(value[0]) for value in wcs.pixel_to_sky(*centre)))
+    linear = wcs.jacobian(*centre)
+    step = np.linalg.inv(linear.reshape(2, 2)) @ np.stack([u, v])
+    x, y = centre[0] + step[0], centre[1] + step[1]
+    jacobian = np.repeat(linear, len(x), axis=0)
+    local = np.flatnonzero((np.abs(step[0]) < 1.5 * nx) & (np.abs(step[1]) < 1.5 * ny))
+    exact = wcs.sky_to_pixel(ra[local], dec[local])
+    found = np.isfinite(exact[0]) & np.isfinite(exact[1])
+    local, exact = local[found], (exact[0][found], exact[1][found])
+    x[local], y[local] = exact
+    if len(local):
+        jacobian[local] = wcs.jacobian(*exact)
+    return np.stack([x, y]), jacobian
+
+
+def deep_sky_ellipses(objects: DeepSkyTable, wcs: Wcs, shape: tuple[int, int], *, growth: float = 1.0) -> DeepSky:
     """Bring a catalogue of extended objects into the pixels of one image.
 
     Parameters
     ----------
-    ra, dec : ndarray of float64 [n]
-        Centres [deg].
-    major, minor : ndarray of float64 [n]
-        Semi-axes [arcsec].
-    angle : ndarray of float64 [n]
-        Position angle of the major axis, East of North [deg]; NaN where unknown: the object becomes a circle
-        with the semi-major axis.
+    objects : DeepSkyTable
+        The catalogue.  An object without position angle or minor axis becomes a circle with the semi-major axis.
     wcs : Wcs
         WCS of the full image.
     shape : tuple of int
         (ny, nx) of the full image.
-    kind : PixelFlag
-        Which catalogue.
+    growth : float, optional
+        Factor on the axes.
 
     Returns
     -------
     DeepSky
         The objects whose bounding circle touches the image, in catalogue order.
-
-    Raises
-    ------
-    DataError
-        If `kind` is not one of the two catalogues that have a bit.
     """
-    if kind not in (PixelFlag.MESSIER, PixelFlag.NGC):
-        raise DataError(f"deep-sky objects are MESSIER or NGC, not {kind!r}")
-    ra, dec, major, minor, angle = (np.asarray(v, float) for v in (ra, dec, major, minor, angle))
     scale = wcs.pixel_scale((shape[1] - 1) / 2, (shape[0] - 1) / 2)
-    near = _near(ra, dec, major / scale, wcs, shape)
-    x, y = wcs.sky_to_pixel(ra[near], dec[near])
-    near = near[found := np.isfinite(x) & np.isfinite(y)]
-    x, y = x[found], y[found]
-    dudx, dudy, dvdx, dvdy = wcs.jacobian(x, y).T if len(x) else np.empty((4, 0))
+    near = _near(objects.ra, objects.dec, growth * objects.major / scale, wcs, shape)
+    (x, y), jacobian = _place(objects.ra[near], objects.dec[near], wcs, shape)
+    dudx, dudy, dvdx, dvdy = jacobian.T
     det = dudx * dvdy - dudy * dvdx
-    pa = np.radians(angle[near])
+    pa = np.radians(objects.angle[near])
     u, v = -np.sin(pa), np.cos(pa)
     theta = np.arctan2((dudx * v - dvdx * u) / det, (dvdy * u - dudy * v) / det)
-    round_ = ~np.isfinite(theta) | ~np.isfinite(minor[near])
-    a = major[near] / np.sqrt(np.abs(det))
-    b = np.where(round_, a, minor[near] / np.sqrt(np.abs(det)))
+    minor = objects.minor[near]
+    round_ = ~np.isfinite(theta) | ~np.isfinite(minor)
+    a = growth * objects.major[near] / np.sqrt(np.abs(det))
+    b = np.where(round_, a, growth * minor / np.sqrt(np.abs(det)))
     keep = _touches(x, y, np.maximum(a, b), shape)
-    return DeepSky(x[keep], y[keep], a[keep], b[keep], np.where(round_, 0.0, theta)[keep], kind)
+    return DeepSky(x[keep], y[keep], a[keep], b[keep], np.where(round_, 0.0, theta)[keep], objects.kind)

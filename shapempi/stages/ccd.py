@@ -15,14 +15,13 @@ from shapempi.ids import CcdId
 from shapempi.image import Image
 from shapempi.measure.background import BackgroundParams, estimate_background
 from shapempi.measure.detect import DetectionParams, detect
-from shapempi.measure.mask import MaskParams, MaskPlane, bright_stars, make_mask
+from shapempi.measure.mask import BrightStars, MaskParams, MaskPlane, MaskRecipe, bright_stars, make_mask
 from shapempi.measure.psf.outcome import PsfFit, PsfStatus
 from shapempi.measure.psf.sample import StarSample
 from shapempi.measure.psf.validate import validate
 from shapempi.measure.setools.outcome import Selection
 from shapempi.measure.setools.program import Program
 from shapempi.measure.stars import StarParams, StarSelection, select_stars
-from shapempi.megacam import UPSIDE_DOWN
 from shapempi.params import Params
 from shapempi.product import Location, Product, Scalar
 from shapempi.stages.base import Watch
@@ -50,6 +49,8 @@ class CcdStage:
         Where the files are.
     bright_stars : ndarray
         The survey's bright-star catalogue: structured array with ra, dec [deg] and mag.
+    mask : MaskRecipe
+        What is masked: `exposure.mask` with the files that it names.
     exposure, stars, psf : Params
         The settings of the steps.
     selection : Program
@@ -60,10 +61,13 @@ class CcdStage:
         The survey's seed.
     keep_selection : callable, optional
         Takes the CCD, the outcome of its star selection, its detections and its FITS header, to write them.
+    keep_mask : callable, optional
+        Takes the CCD, its image, the bright stars and the mask, to write it.
     """
 
     inputs: SurveyInputs
     bright_stars: np.ndarray
+    mask: MaskRecipe
     exposure: ExposureParams
     stars: StarParams
     selection: Program
@@ -71,6 +75,7 @@ class CcdStage:
     psf_engine: PsfEngine
     seed: int
     keep_selection: Callable[[CcdId, Selection, np.ndarray, str], None] | None = None
+    keep_mask: Callable[[CcdId, Image, BrightStars, MaskPlane], None] | None = None
 
     def process(self, payload: Mapping[str, Any], inputs: Mapping[str, Location], watch: Watch) -> tuple[Product, int]:
         """Do one CCD; see `Stage.process`.
@@ -89,8 +94,10 @@ class CcdStage:
             image = self.inputs.read_ccd(ccd)
         with watch("mask"):
             sky = self.bright_stars
-            bright = bright_stars(sky["ra"], sky["dec"], sky["mag"], image.wcs, image.full_shape, self.exposure.mask)
-            mask = make_mask(image, bright, self.exposure.mask, upside_down=ccd.ccd in UPSIDE_DOWN)
+            bright = bright_stars(sky["ra"], sky["dec"], sky["mag"], image.wcs, image.full_shape, self.mask)
+            mask = make_mask(image, bright, self.mask)
+            if self.keep_mask is not None:
+                self.keep_mask(ccd, image, bright, mask)
             if mask.remove:
                 return self._missing(ccd, image, mask), 0
         with watch("background"):
@@ -154,7 +161,7 @@ class CcdStage:
 
     def _missing(self, ccd: CcdId, image: Image, mask: MaskPlane) -> Product:
         """Return the product of a CCD that has too few pixels to look for stars."""
-        limit = f"limit {self.exposure.mask.missing_remove_ratio:.0%}, exposure.mask.missing_remove_ratio"
+        limit = f"limit {self.mask.params.missing_remove_ratio:.0%}, exposure.mask.missing_remove_ratio"
         reason = f"{mask.missing_ratio:.0%} of the pixels are missing ({limit})"
         fit = PsfFit.refused(0, PsfStatus.MISSING_DATA, reason)
         none = np.zeros(0, dtype=bool)

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from shapempi.ids import CcdId, TileId
+from shapempi.image import Image
 from shapempi.measure.blocks import partition
 from shapempi.measure.detect import DetectionParams, detect
 from shapempi.measure.epochs import find_epochs
-from shapempi.measure.mask import MaskParams, bright_stars, make_mask
+from shapempi.measure.mask import BrightStars, MaskParams, MaskPlane, MaskRecipe, bright_stars, make_mask
 from shapempi.params import Params, key
 from shapempi.product import Location, Product
 from shapempi.stages.base import ProductReader, Watch
@@ -61,17 +62,23 @@ class TileStage:
         Reads the CCDs' products.
     bright_stars : ndarray
         The survey's bright-star catalogue: structured array with ra, dec [deg] and mag.
+    mask : MaskRecipe
+        What is masked: `tile.mask` with the files that it names.
     tile : TileParams
         The settings of the steps.
     block_size : int
         Largest number of objects in a block.
+    keep_mask : callable, optional
+        Takes the tile, its image, the bright stars and the mask, to write it.
     """
 
     inputs: SurveyInputs
     reader: ProductReader
     bright_stars: np.ndarray
+    mask: MaskRecipe
     tile: TileParams
     block_size: int
+    keep_mask: Callable[[TileId, Image, BrightStars, MaskPlane], None] | None = None
 
     def process(self, payload: Mapping[str, Any], inputs: Mapping[str, Location], watch: Watch) -> tuple[Product, int]:
         """Do one tile; see `Stage.process`.
@@ -86,8 +93,10 @@ class TileStage:
             image, _ = self.inputs.read_tile(tile)
         with watch("mask"):
             sky = self.bright_stars
-            bright = bright_stars(sky["ra"], sky["dec"], sky["mag"], image.wcs, image.full_shape, self.tile.mask)
-            mask = make_mask(image, bright, self.tile.mask, upside_down=False)
+            bright = bright_stars(sky["ra"], sky["dec"], sky["mag"], image.wcs, image.full_shape, self.mask)
+            mask = make_mask(image, bright, self.mask)
+            if self.keep_mask is not None:
+                self.keep_mask(tile, image, bright, mask)
             plane, fractions, missing_ratio = mask.compact(), mask.fractions, mask.missing_ratio
             del mask  # 400 MB on a full tile
         with watch("detect"):

@@ -30,6 +30,12 @@ class InputParams(Params):
         None,
         "Catalogue of bright stars (FITS, CSV, HDF5, or a folder of star_cat*.cat texts); without it none is masked.",
     )
+    messier_catalogue: Path | None = key(
+        None, "Catalogue of Messier objects (FITS, CSV, or OpenNGC's SQLite); without it none is masked as such."
+    )
+    ngc_catalogue: Path | None = key(
+        None, "Catalogue of NGC and IC objects (FITS, CSV, or OpenNGC's SQLite); without it none is masked."
+    )
     tiles: tuple[str, ...] = key((), "Tiles to measure, as XXX.YYY; empty for those of tile_list or the folder.")
     tile_list: Path | None = key(None, "Text file with one tile XXX.YYY a line; used where tiles is empty.")
     image_name: str = key("{exposure}p.fits.fz", "File name of an exposure.", pattern=_EXPOSURE)
@@ -230,6 +236,11 @@ def find_inputs(params: InputParams) -> SurveyInputs:
     if params.star_catalogue is not None and not params.star_catalogue.exists():
         cure = "correct [input] star_catalogue, or leave it out to mask no stars"
         problems.append(Problem(str(params.star_catalogue), "the star catalogue does not exist", "all masks", cure))
+    for name in ("messier_catalogue", "ngc_catalogue"):
+        path: Path | None = getattr(params, name)
+        if path is not None and not path.is_file():
+            cure = f"correct [input] {name}, or leave it out"
+            problems.append(Problem(str(path), "the catalogue of extended objects does not exist", "all masks", cure))
     tiles = _wanted_tiles(params)
     exposures_of: dict[TileId, tuple[int, ...]] = {}
     for tile in tiles:
@@ -253,7 +264,7 @@ def find_inputs(params: InputParams) -> SurveyInputs:
             named_by = f"exposure {exposure:07d}, which the HISTORY of {_names(users)} names"
             problems.append(_absent(paths.image, "image", named_by))
             continue
-        if not paths.weight.is_file():
+        if paths.weight is not None and not paths.weight.is_file():
             problems.append(_absent(paths.weight, "weight", needed_by))
         if paths.flag is not None and not paths.flag.is_file():
             problem = _absent(paths.flag, "flag", needed_by)

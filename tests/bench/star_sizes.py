@@ -21,11 +21,10 @@ from shapempi.io.starcat import read_star_catalogue
 from shapempi.kernels import _vignet
 from shapempi.measure.background import estimate_background
 from shapempi.measure.detect import detect
-from shapempi.measure.mask import bright_stars, make_mask
+from shapempi.measure.mask import MaskRecipe, bright_stars, make_mask
 from shapempi.measure.moments import adaptive_moments
 from shapempi.measure.psf.validate import validate
 from shapempi.measure.stars import select_stars
-from shapempi.megacam import UPSIDE_DOWN
 from shapempi.sim.draw import draw_ccd
 from shapempi.sim.plan import plan_survey
 from shapempi.sim.scene import make_scene
@@ -40,8 +39,9 @@ def take_apart(settings, inputs, exposure, ccd, scene, sky):
     """Return mag and (T - T_true)/T_true of each column for the stars of one CCD."""
     image = inputs.read_ccd(CcdId(exposure.number, ccd.id.ccd))
     params, ny, nx = settings.exposure, *image.data.shape
-    bright = bright_stars(sky["ra"], sky["dec"], sky["mag"], image.wcs, image.full_shape, params.mask)
-    mask = make_mask(image, bright, params.mask, upside_down=ccd.id.ccd in UPSIDE_DOWN)
+    recipe = MaskRecipe(params.mask)
+    bright = bright_stars(sky["ra"], sky["dec"], sky["mag"], image.wcs, image.full_shape, recipe)
+    mask = make_mask(image, bright, recipe)
     mesh = estimate_background(image.data, ~(image.weight > 0), params.background)
     background = mesh.evaluate(0, ny, 0, nx)
     data = image.data - background

@@ -11,8 +11,10 @@ from shapempi.wcs import Wcs
 SCALE = 0.2
 
 
-def header(shape: tuple[int, int], *, angle: float = 0.0, ra: float = 150.0, dec: float = 30.0) -> str:
-    """Return the header of a TAN image with North up, turned by an angle [deg]."""
+def header(
+    shape: tuple[int, int], *, angle: float = 0.0, ra: float = 150.0, dec: float = 30.0, mirrored: bool = False
+) -> str:
+    """Return the header of a TAN image with North up, turned by an angle [deg]; East is right if it is mirrored."""
     cos, sin, step = np.cos(np.radians(angle)), np.sin(np.radians(angle)), SCALE / 3600
     cards = fits.Header()
     cards["CTYPE1"], cards["CTYPE2"] = "RA---TAN", "DEC--TAN"
@@ -20,6 +22,8 @@ def header(shape: tuple[int, int], *, angle: float = 0.0, ra: float = 150.0, dec
     cards["CRPIX1"], cards["CRPIX2"] = (shape[1] + 1) / 2, (shape[0] + 1) / 2
     cards["CD1_1"], cards["CD1_2"] = -step * cos, step * sin
     cards["CD2_1"], cards["CD2_2"] = step * sin, step * cos
+    if mirrored:
+        cards["CD1_1"], cards["CD2_1"] = -cards["CD1_1"], -cards["CD2_1"]
     return cards.tostring()
 
 
@@ -37,6 +41,7 @@ def image(
     origin: tuple[int, int] = (0, 0),
     full_shape: tuple[int, int] | None = None,
     valid_box: tuple[int, int, int, int] | None = None,
+    **keys: float,
 ) -> Image:
     """Return an image of ones with weight one and no flags, or of what is given."""
     full = full_shape or shape
@@ -44,7 +49,7 @@ def image(
         data=np.ones(shape, np.float32) if data is None else data,
         weight=np.ones(shape, np.float32) if weight is None else weight,
         flag=np.zeros(shape, np.int32) if flag is None else flag,
-        wcs=wcs(full),
+        wcs=wcs(full, **keys),
         origin=origin,
         full_shape=full,
         valid_box=valid_box or (0, full[0], 0, full[1]),
@@ -52,7 +57,7 @@ def image(
         saturate=60000.0,
         mag_zp=30.0,
         flux_scale=1.0,
-        header=header(full),
+        header=header(full, **keys),
         path="test.fits",
     )
 

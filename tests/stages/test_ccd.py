@@ -11,7 +11,7 @@ from shapempi.engines.psf import make_engine
 from shapempi.engines.psf_params import PsfParams
 from shapempi.image import Image
 from shapempi.io.starcat import STAR_DTYPE
-from shapempi.measure.mask import MaskParams
+from shapempi.measure.mask import MaskParams, MaskRecipe
 from shapempi.measure.moments import adaptive_moments
 from shapempi.measure.setools.program import parse
 from shapempi.measure.stars import StarParams, standard_program
@@ -99,6 +99,7 @@ def process(image, *, stars=None, selection=None, psf=None, mask=None):
     stage = CcdStage(
         inputs=Inputs(image),
         bright_stars=NO_BRIGHT_STARS,
+        mask=MaskRecipe(exposure.mask),
         exposure=exposure,
         stars=StarParams() if stars is None else stars,
         selection=standard_program() if selection is None else selection,
