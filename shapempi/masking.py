@@ -19,7 +19,7 @@ from shapempi.io.mask_config import read_mask_configuration
 from shapempi.io.starcat import read_star_catalogue
 from shapempi.measure.mask import BrightStars, MaskPlane, MaskRecipe, bright_stars, make_mask
 from shapempi.measure.mask_params import MaskParams
-from shapempi.measure.mask_template import parse_template
+from shapempi.measure.mask_template import CAMERAS, packaged_template, parse_template
 from shapempi.measure.sky_object import DeepSkyTable
 from shapempi.report.mask_files import mask_paths, write_mask
 
@@ -83,7 +83,9 @@ def read_recipe(
     templates = {}
     for kind in ("halo", "spike"):
         path = getattr(params, f"{kind}_template")
-        if path and getattr(params, f"{kind}_make"):
+        if path in CAMERAS:
+            templates[kind] = packaged_template(path, kind)
+        elif path and getattr(params, f"{kind}_make"):
             text = _read_template(Path(path), f"{table}.{kind}_template")
             templates[kind] = parse_template(text, path)
             contents.append(f"{table}.{kind}_template\n{text}")

@@ -1,7 +1,8 @@
 """The polygons that cover the halo and the diffraction spikes of a bright star, and how they grow with its flux.
 
 A template is a closed polygon of vertex offsets (u, v) from the star, u to the West and v to the North, valid at the
-pivot magnitude.  The packaged ones have the published sizes of MegaCam at CFHT (behaviour specification, section 4.2).
+pivot magnitude.  The packaged ones of MegaCam at CFHT have its published sizes (behaviour specification, section 4.2);
+those of DECam were fitted to a star of G = 10.5 (docs/masks.md).
 """
 
 from __future__ import annotations
@@ -17,7 +18,18 @@ import numpy as np
 from shapempi.errors import ConfigError, DataError
 from shapempi.wcs import Wcs
 
-__all__ = ["StarTemplate", "halo_vertices", "parse_template", "spike_vertices", "template_frame"]
+__all__ = [
+    "CAMERAS",
+    "StarTemplate",
+    "halo_vertices",
+    "packaged_template",
+    "parse_template",
+    "spike_vertices",
+    "template_frame",
+]
+
+#: Cameras whose templates are packaged.
+CAMERAS = ("megacam", "decam")
 
 #: Offsets beyond this [pixel] are positions, not offsets from a star.
 _LARGEST_OFFSET = 1e5
@@ -118,8 +130,17 @@ def _checked(points: list[tuple[float, float]], where: str) -> np.ndarray:
 
 
 @cache
-def _packaged(name: str) -> np.ndarray:
-    """Return the vertices of a packaged template, read-only."""
+def packaged_template(camera: str, kind: str) -> np.ndarray:
+    """Return the vertices [m, 2] = (u, v) [pixel of that camera] of a packaged template, read-only.
+
+    Parameters
+    ----------
+    camera : str
+        One of `CAMERAS`.
+    kind : str
+        `halo` or `spike`.
+    """
+    name = f"{camera}_{kind}.reg"
     text = resources.files("shapempi.measure").joinpath("templates", name).read_text(encoding="utf-8")
     vertices = parse_template(text, name)
     vertices.flags.writeable = False
@@ -128,12 +149,12 @@ def _packaged(name: str) -> np.ndarray:
 
 def halo_vertices() -> np.ndarray:
     """Return MegaCam's halo [50, 2] = (u, v) [pixel of 0.187 arcsec]: a near-circle beside the star."""
-    return _packaged("megacam_halo.reg")
+    return packaged_template("megacam", "halo")
 
 
 def spike_vertices() -> np.ndarray:
     """Return MegaCam's spikes [24, 2] = (u, v) [pixel of 0.187 arcsec]: a round core with four tapering arms."""
-    return _packaged("megacam_spike.reg")
+    return packaged_template("megacam", "spike")
 
 
 def template_frame(wcs: Wcs, shape: tuple[int, int], template_scale: float = 0.0) -> np.ndarray:

@@ -103,12 +103,12 @@ def _removal(mask: MaskPlane, recipe: MaskRecipe) -> str:
 def _cards(mask: MaskPlane, image: Image) -> Iterator[tuple[str, str | int | float | bool, str]]:
     """Return the cards that say what the plane is and what is in it."""
     yield "CREATOR", f"shapempi {__version__}", "program that made this mask"
-    yield "IMAGE", Path(image.path.partition(",")[0]).name[:60], "image that it belongs to"
+    yield "IMAGE", Path(image.path.partition(",")[0]).name[:68], ""
     yield "MRATIO", round(mask.missing_ratio, 8), "fraction of pixels that are exactly zero"
     yield "MFLAG", mask.missing, "whether too many are"
     yield "NSTAR", mask.n_star, "bright stars on the image and near it"
     for name, number in mask.counts.items():
-        yield f"N{name}", number, f"shapes of type {name} that reach into the image"
+        yield f"N{name}", number, f"{name} shapes that reach into the image"
     for number, (name, bits) in enumerate(mask.bits.items(), 1):
         yield f"FLAG{number}", name, PixelFlag[name].__doc__ or ""
         yield f"FBIT{number}", bits, f"bits of {name}"
