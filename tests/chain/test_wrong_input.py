@@ -2,11 +2,10 @@
 
 import re
 
-import fitsio
 import numpy as np
 import pytest
 from chain.program import shapempi, verb
-from chain.tiny import CCDS, EXPOSURES, TILE, committed, copy_of, differences, last_job, place
+from chain.tiny import CCDS, EXPOSURES, TILE, committed, copy_of, differences, failed, last_job, place, unpacked
 
 from shapempi.flags import NO_RESULT, ObjectFlag
 from shapempi.io.catalog import read_table
@@ -24,15 +23,6 @@ def run(folder, code, *, n_rank=3):
     return result
 
 
-def failed(folder):
-    """Return class and reason of every unit that failed in the latest start."""
-    return {
-        uid: (outcome["error"], outcome["reason"])
-        for uid, outcome in last_job(folder).items()
-        if outcome["state"] != "done"
-    }
-
-
 def gathered(folder, *absent):
     """Gather a run that lacks some units; return its tables."""
     result = verb(folder, "gather", "run", "--overwrite")
@@ -41,20 +31,6 @@ def gathered(folder, *absent):
     assert len(result.complaints) == len(absent)
     path = folder / "run" / "catalogue.h5"
     return read_table(path), read_table(path, "epochs")
-
-
-def unpacked(compressed, change):
-    """Put an uncompressed mosaic in the place of a compressed one, its HDUs changed by change(name, header, pixels)."""
-    plain = compressed.with_suffix("")
-    with fitsio.FITS(str(compressed)) as source, fitsio.FITS(str(plain), "rw") as target:
-        for index, hdu in enumerate(source):
-            header, pixels = hdu.read_header(), hdu.read() if index else None
-            name = header.get("EXTNAME")
-            header.clean()
-            change(name, header, pixels)
-            target.write(pixels, header=header, extname=name)
-    compressed.unlink()
-    return plain
 
 
 def seen_by(folder, exposure, ccd=None):

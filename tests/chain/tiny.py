@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import fitsio
 import h5py
 
 from shapempi.io.journal import read_journal
@@ -114,3 +115,26 @@ def last_job(folder):
     assert n_torn == 0 or n_torn < len([event for event in events if event["event"] == "start"])
     job = events[-1]["job"]
     return {event["uid"]: event for event in events if event["event"] == "unit" and event["job"] == job}
+
+
+def failed(folder):
+    """Return class and reason of every unit that failed in the latest start."""
+    return {
+        uid: (outcome["error"], outcome["reason"])
+        for uid, outcome in last_job(folder).items()
+        if outcome["state"] != "done"
+    }
+
+
+def unpacked(compressed, change):
+    """Put an uncompressed mosaic in the place of a compressed one, its HDUs changed by change(name, header, pixels)."""
+    plain = compressed.with_suffix("")
+    with fitsio.FITS(str(compressed)) as source, fitsio.FITS(str(plain), "rw") as target:
+        for index, hdu in enumerate(source):
+            header, pixels = hdu.read_header(), hdu.read() if index else None
+            name = header.get("EXTNAME")
+            header.clean()
+            change(name, header, pixels)
+            target.write(pixels, header=header, extname=name)
+    compressed.unlink()
+    return plain

@@ -9,6 +9,7 @@ from astropy.io import fits
 
 from shapempi.engines.psf import make_engine
 from shapempi.engines.psf_params import PsfParams
+from shapempi.errors import MeasurementError
 from shapempi.image import Image
 from shapempi.io.starcat import STAR_DTYPE
 from shapempi.measure.mask import MaskParams, MaskRecipe
@@ -228,6 +229,17 @@ def test_nothing_but_sky_and_nothing_at_all():
     kind, reason = refused(process(empty, mask=mask))
     assert kind == "missing_data"
     assert "100% of the pixels are missing" in reason
+
+
+def test_an_image_of_nothing_but_nan_and_a_ccd_entirely_flagged():
+    """As the reader hands them over: no value, no weight; and every pixel with a flag."""
+    nothing = np.zeros((NY, NX), np.float32)
+    with pytest.raises(MeasurementError, match=r"only 0\.00% of the boxes of .* have half of their pixels good"):
+        process(replace(good_sky(20), data=nothing, weight=nothing))
+    flagged = process(replace(good_sky(60), flag=np.full((NY, NX), 8, np.int32)))
+    kind, reason = refused(flagged)
+    assert kind == "no_stars" and "IMAFLAGS_ISO == 0 keeps 0" in reason
+    assert (flagged.arrays["mask"] & 8).all() and flagged.attrs["masked_external"] == 1.0
 
 
 def test_a_model_that_describes_the_stars_badly_is_refused_but_its_stars_are_kept():
