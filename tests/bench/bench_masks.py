@@ -63,50 +63,57 @@ def children_time():
     return used.ru_utime + used.ru_stime
 
 
-def weightwatcher(folder):
-    """Run the program on the files of a folder."""
-    subprocess.run(["weightwatcher", "-c", "default.ww"], cwd=folder, check=True, capture_output=True)
-
-
-def prepare(folder, image, polygons):
-    """Write what the program reads."""
-    fitsio.write(folder / "weight.fits", image.weight, clobber=True)
+def prepare(folder, weight, polygons, *, shift=0.0):
+    """Write what the program reads; `polygons` are those of each bit, and are moved along x by `shift`."""
+    fitsio.write(folder / "weight.fits", weight, clobber=True)
     for bit, corners in polygons.items():
-        write_regions(folder / f"{bit}.reg", (polygon_region(each, "red", str(bit)) for each in corners))
+        lines = (polygon_region(each + np.array([shift, 0.0]), "red", str(bit)) for each in corners)
+        write_regions(folder / f"{bit}.reg", lines)
     settings = {
         **{"WEIGHT_NAMES": "weight.fits", "WEIGHT_MIN": 0, "WEIGHT_MAX": 1000, "WEIGHT_OUTFLAGS": 1},
         **{"POLY_NAMES": ",".join(f"{bit}.reg" for bit in polygons), "POLY_OUTFLAGS": ",".join(map(str, polygons))},
         **{"POLY_OUTWEIGHTS": ",".join("0.0" for _ in polygons), "POLY_INTERSECT": "Y", "FLAG_NAMES": '""'},
-        **{
-            "OUTFLAG_NAME": "flag.fits",
-            "OUTWEIGHT_NAME": '""',
-            "WRITE_XML": "N",
-            "NTHREADS": 1,
-            "VERBOSE_TYPE": "QUIET",
-        },
+        **{"OUTFLAG_NAME": "flag.fits", "OUTWEIGHT_NAME": '""', "WRITE_XML": "N", "NTHREADS": 1},
+        "VERBOSE_TYPE": "QUIET",
     }
     (folder / "default.ww").write_text("".join(f"{key} {value}\n" for key, value in settings.items()))
+
+
+def weightwatcher(folder):
+    """Run the program on the files of a folder."""
+    command = ["weightwatcher", "-c", "default.ww"]
+    subprocess.run(command, cwd=folder, check=True, timeout=60, capture_output=True)
+
+
+def polygons_of(recipe, stars, wcs, shape):
+    """Return the polygons of stars, by their bit."""
+    polygons = {}
+    for some in recipe.polygons(stars, wcs, shape):
+        corners = zip(some.first[:-1], some.first[1:], strict=True)
+        polygons.setdefault(some.bit, []).extend(some.vertices[a:b] for a, b in corners)
+    return polygons
+
+
+def half_pixel_left(plane, polygons):
+    """Paint polygons where the program paints them: half a pixel to the left."""
+    for bit, corners in polygons.items():
+        first = np.cumsum([0, *map(len, corners)])
+        _mask.fill_polygons(plane, np.concatenate(corners) - np.array([0.5, 0.0]), first, bit)
+    return plane
 
 
 def compare(image, stars, folder, repeats):
     """Measure one set of stars; returns a row of the table."""
     recipe = MaskRecipe(MaskParams(border_width=0))
-    polygons = {}
-    for some in recipe.polygons(stars, image.wcs, SHAPE):
-        corners = zip(some.first[:-1], some.first[1:], strict=True)
-        polygons.setdefault(some.bit, []).extend(some.vertices[a:b] for a, b in corners)
-    prepare(folder, image, polygons)
+    polygons = polygons_of(recipe, stars, image.wcs, SHAPE)
+    prepare(folder, image.weight, polygons)
     ours, theirs = [], []
     for _ in range(repeats):  # in turns, each with a clock of its own
         ours.append(take_turns({"": lambda: make_mask(image, stars, recipe)}, 1, before=False)[""].median)
         theirs.append(take_turns({"": lambda: weightwatcher(folder)}, 1, before=False, clock=children_time)[""].median)
     made = make_mask(image, stars, recipe)
     flag = fitsio.read(folder / "flag.fits").astype(np.int32)
-    # The program paints half a pixel to the left: the same from our polygons.
-    left = np.zeros(SHAPE, np.int32)
-    for bit, corners in polygons.items():
-        first = np.cumsum([0, *map(len, corners)])
-        _mask.fill_polygons(left, np.concatenate(corners) - np.array([0.5, 0.0]), first, bit)
+    left = half_pixel_left(np.zeros(SHAPE, np.int32), polygons)
     return {
         "polygons": sum(map(len, polygons.values())),
         "masked": float(np.mean(flag != 0)),

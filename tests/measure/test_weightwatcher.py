@@ -1,39 +1,20 @@
 """Masks beside WeightWatcher's: the same weight, the same polygons, pixel by pixel."""
 
-import subprocess
-
 import fitsio
 import numpy as np
 import pytest
+from bench.bench_masks import half_pixel_left, polygons_of, prepare, weightwatcher
 from measure.sky import image
 
-from shapempi.io.regions import polygon_region, write_regions
-from shapempi.kernels import _mask
 from shapempi.measure.mask import BrightStars, MaskParams, MaskRecipe, make_mask
 
 SHAPE = (1500, 1000)
 
 
-def weightwatcher(folder, weight, regions, *, shift=0.0):
-    """Run the program as the reference system does; `regions` has the polygons of each bit, which are moved along x."""
-    fitsio.write(folder / "weight.fits", weight, clobber=True)
-    for bit, polygons in regions.items():
-        lines = (polygon_region(each + np.array([shift, 0.0]), "red", str(bit)) for each in polygons)
-        write_regions(folder / f"{bit}.reg", lines)
-    settings = {
-        **{"WEIGHT_NAMES": "weight.fits", "WEIGHT_MIN": 0, "WEIGHT_MAX": 1000, "WEIGHT_OUTFLAGS": 1},
-        **{"POLY_NAMES": ",".join(f"{bit}.reg" for bit in regions), "POLY_OUTFLAGS": ",".join(map(str, regions))},
-        **{"POLY_OUTWEIGHTS": ",".join("0.0" for _ in regions), "POLY_INTERSECT": "Y", "FLAG_NAMES": '""'},
-        **{
-            "OUTFLAG_NAME": "flag.fits",
-            "OUTWEIGHT_NAME": '""',
-            "WRITE_XML": "N",
-            "NTHREADS": 1,
-            "VERBOSE_TYPE": "QUIET",
-        },
-    }
-    (folder / "default.ww").write_text("".join(f"{key} {value}\n" for key, value in settings.items()))
-    subprocess.run(["weightwatcher", "-c", "default.ww"], cwd=folder, check=True, timeout=60, capture_output=True)
+def run_weightwatcher(folder, weight, polygons, *, shift=0.0):
+    """Run the program as the reference system does; returns its flags."""
+    prepare(folder, weight, polygons, shift=shift)
+    weightwatcher(folder)
     return fitsio.read(folder / "flag.fits").astype(np.int32)
 
 
@@ -47,22 +28,16 @@ def test_halos_and_spikes_are_those_of_weightwatcher(tmp_path, angle):
     img = image(SHAPE, weight=weight, angle=angle)
     recipe = MaskRecipe(MaskParams(border_width=0))
     ours = make_mask(img, stars, recipe).plane
-    regions = {}
-    for some in recipe.polygons(stars, img.wcs, SHAPE):
-        corners = zip(some.first[:-1], some.first[1:], strict=True)
-        regions.setdefault(some.bit, []).extend(some.vertices[a:b] for a, b in corners)
+    regions = polygons_of(recipe, stars, img.wcs, SHAPE)
     assert set(regions) == {2, 128} and 0.1 < np.mean(ours & 2 != 0) < 0.9
     # It rounds where an edge crosses a row to a whole pixel, so it paints half a pixel to the left of the centres.
-    theirs = weightwatcher(tmp_path, weight, regions, shift=0.5)
+    theirs = run_weightwatcher(tmp_path, weight, regions, shift=0.5)
     assert np.mean(theirs == ours) >= 0.99999
     assert np.array_equal(theirs & 1, ours & 1)
     # From the file as it stands, it differs by that half pixel, and by nothing else.
-    theirs = weightwatcher(tmp_path, weight, regions)
+    theirs = run_weightwatcher(tmp_path, weight, regions)
     assert 0.98 < np.mean(theirs == ours) < 0.9999
-    left = ours & 1
-    for bit, polygons in regions.items():
-        first = np.cumsum([0, *map(len, polygons)])
-        _mask.fill_polygons(left, np.concatenate(polygons) - np.array([0.5, 0.0]), first, bit)
+    left = half_pixel_left(ours & 1, regions)
     assert np.mean(theirs == left) >= 0.99999
 
 
@@ -76,7 +51,7 @@ def test_the_rules_of_weightwatcher_that_the_comparison_rests_on(tmp_path):
         regions[2 << k] = [
             np.array([[a, b] for a, b in ((10 + x, 5 + y), (20 + x, 5 + y), (20 + x, 9 + y), (10 + x, 9 + y))])
         ]
-    theirs = weightwatcher(tmp_path, weight, regions)
+    theirs = run_weightwatcher(tmp_path, weight, regions)
     # Zero is inside the range 0 to 1000, so that it needs the limit above it; shapempi refuses what is not positive.
     assert (theirs[50, 10:18] & 1).tolist() == [0, 0, 1, 0, 1, 1, 1, 0]
     ours = make_mask(image((60, 80), weight=weight), BrightStars.none(), MaskRecipe(MaskParams(border_width=0))).plane
