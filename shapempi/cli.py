@@ -10,7 +10,7 @@ import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
-from shapempi import __version__, bench_verbs, image_verbs, psf_verbs, verbs
+from shapempi import __version__, bench_verbs, image_verbs, psf_verbs, star_verbs, verbs
 from shapempi.errors import ConfigError, DataError, EngineError, MissingInputError, ShapempiError
 from shapempi.grammar import GRAMMARS
 
@@ -103,6 +103,7 @@ def _parser() -> argparse.ArgumentParser:
     verb = commands.add_parser("gather", help="merge the part files of a run to one catalogue")
     verb.add_argument("run", type=Path, metavar="RUN", help="run folder")
     verb.add_argument("--output", type=Path, help="catalogue to write (RUN/catalogue.h5)")
+    verb.add_argument("--config", type=Path, metavar="CONFIG", help="TOML file with [sky_masks] (the run's own)")
     verb.add_argument("--overwrite", action="store_true", help="replace a catalogue that is already there")
     verb.set_defaults(verb=verbs.gather)
 
@@ -144,6 +145,7 @@ def _parser() -> argparse.ArgumentParser:
     verb.add_argument("--overwrite", action="store_true", help="make a finished calibration anew")
     verb.set_defaults(verb=verbs.calibrate)
 
+    _add_star_verbs(commands)
     _add_benchmarks(commands)
 
     verb = commands.add_parser("config", help="check a configuration, or print the reference of all keys")
@@ -240,6 +242,31 @@ def _add_psf_verbs(commands: argparse._SubParsersAction[argparse.ArgumentParser]
     mode.add_argument("--size", type=int, default=51, metavar="N", help="side of the stamps [pixel], odd (51)")
     mode.add_argument("--overwrite", action="store_true", help="replace files that are already there")
     mode.set_defaults(verb=psf_verbs.interpolate_validation)
+
+
+def _add_star_verbs(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Declare the verb about catalogues of bright stars."""
+    verb = commands.add_parser("starcat", help="take the bright stars of some fields out of a larger catalogue")
+    verb.add_argument(
+        "output", type=Path, metavar="OUTPUT", help="file to write: .h5 (an index), .fits, .csv, .parquet"
+    )
+    source = verb.add_mutually_exclusive_group(required=True)
+    source.add_argument("--from", dest="source", type=Path, metavar="FILE", help="local catalogue, or folder of texts")
+    source.add_argument("--query", choices=["gaia"], help="ask the archive of Gaia (DR3), where there is network")
+    verb.add_argument(
+        "--cone",
+        type=float,
+        nargs=3,
+        action="append",
+        metavar=("RA", "DEC", "RADIUS"),
+        help="a circle [deg] (repeatable)",
+    )
+    verb.add_argument("--image", type=Path, action="append", metavar="FILE", help="images of a FITS file (repeatable)")
+    verb.add_argument("--config", type=Path, metavar="CONFIG", help="all tiles and exposures of a survey")
+    verb.add_argument("--mag-limit", type=float, default=18.0, metavar="MAG", help="brighter than this (18)")
+    verb.add_argument("--margin", type=float, default=0.2, metavar="DEG", help="how far around the fields (0.2)")
+    verb.add_argument("--overwrite", action="store_true", help="replace a file that is already there")
+    verb.set_defaults(verb=star_verbs.starcat)
 
 
 def _add_stamp_options(mode: argparse.ArgumentParser, position: str, meaning: str) -> None:

@@ -12,9 +12,9 @@ import json
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, get_args, get_origin
 
-from pydantic import ValidationError
+from pydantic import ValidationError, field_validator
 from pydantic.fields import FieldInfo
 
 from shapempi.calibration.params import CalibrationParams
@@ -29,6 +29,7 @@ from shapempi.sim.params import SimulationParams
 from shapempi.stages.ccd import ExposureParams
 from shapempi.stages.tile import TileParams
 from shapempi.survey.inputs import InputParams
+from shapempi.survey.sky_masks import SkyMaskParams, check_names
 from shapempi.validation.params import ValidationParams
 
 __all__ = ["Config", "commented_toml", "keys", "load", "reference", "to_toml"]
@@ -65,11 +66,20 @@ class Config(Params):
     simulation: SimulationParams | None = None
     calibration: CalibrationParams = CalibrationParams()
     validation: ValidationParams = ValidationParams()
+    sky_masks: dict[str, SkyMaskParams] = key({}, "Maps of the sky by the names of their columns.")
+
+    @field_validator("sky_masks")
+    @classmethod
+    def _free_names(cls, masks: dict[str, SkyMaskParams]) -> dict[str, SkyMaskParams]:
+        """Refuse names that the catalogue has already."""
+        check_names(masks)
+        return masks
 
     def digest(self, *contents: str) -> str:
         """Return the fingerprint of everything that decides the catalogue or the units of work.
 
-        The run folder, the progress lines, the simulation, the calibration and the validation do not; the rest does.
+        The run folder, the progress lines, the simulation, the calibration, the validation and the maps of the sky do
+        not; the rest does.
 
         Parameters
         ----------
@@ -79,7 +89,7 @@ class Config(Params):
         values = self.model_dump(
             mode="json",
             exclude={
-                **dict.fromkeys(("simulation", "calibration", "validation"), True),
+                **dict.fromkeys(("simulation", "calibration", "validation", "sky_masks"), True),
                 "run": {"folder", "progress_interval"},
                 "stars": {"output"},
                 **{kind: {"mask": {"output"}} for kind in ("exposure", "tile")},
@@ -168,7 +178,7 @@ def keys(
         if nested is None:
             yield prefix, group, name, info
         else:
-            inner.append((name, nested))
+            inner.append((name if get_origin(info.annotation) is not dict else f"{name}.NAME", nested))
     for name, nested in inner:
         yield from keys(nested, (*prefix, name))
 
@@ -249,7 +259,9 @@ def reference() -> str:
     return "\n".join(lines) + "\n"
 
 
-def commented_toml(values: dict[str, Any], *, skip: tuple[str, ...] = ("simulation", "calibration")) -> str:
+def commented_toml(
+    values: dict[str, Any], *, skip: tuple[str, ...] = ("simulation", "calibration", "sky_masks.NAME")
+) -> str:
     """Write a complete configuration file in which every key has its comment.
 
     Parameters

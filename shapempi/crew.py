@@ -14,6 +14,7 @@ from shapempi.engines.psf import make_engine
 from shapempi.ids import CcdId, TileId
 from shapempi.image import Image
 from shapempi.io.parts import PartReader, PartWriter
+from shapempi.io.star_index import StarIndex
 from shapempi.measure.mask import BrightStars, MaskPlane, MaskRecipe
 from shapempi.measure.setools.outcome import Selection
 from shapempi.measure.setools.program import Program
@@ -42,8 +43,8 @@ class Setup:
         The configuration.
     inputs : SurveyInputs
         Where the files are.
-    stars : ndarray of STAR_DTYPE [n]
-        The survey's bright stars.
+    stars : Path or None
+        The survey's bright stars, a star index; None without a catalogue.
     masks : dict of str to MaskRecipe
         What is masked on a `ccd` and on a `tile`.
     selection : Program
@@ -58,7 +59,7 @@ class Setup:
 
     config: Config
     inputs: SurveyInputs
-    stars: np.ndarray
+    stars: Path | None
     masks: dict[str, MaskRecipe]
     selection: Program
     folder: Path
@@ -90,7 +91,8 @@ class Crew:
     @cached_property
     def _stages(self) -> dict[str, Stage]:
         """The stages, made when the first unit comes."""
-        config, inputs, stars = self._setup.config, self._setup.inputs, self._setup.stars
+        config, inputs = self._setup.config, self._setup.inputs
+        stars = None if self._setup.stars is None else StarIndex.open(self._setup.stars)
         masks, seed = self._setup.masks, config.survey.seed
         return {
             "ccd": CcdStage(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +24,7 @@ from shapempi.io.catalog import TableWriter, create_catalogue
 from shapempi.io.parts import PartReader, scan
 from shapempi.product import Location
 from shapempi.survey.graph import SurveyPlan
+from shapempi.survey.sky_masks import SkyColumn
 from shapempi.units import complete, of_blocks
 
 __all__ = ["Gathered", "gather", "read_plan"]
@@ -83,7 +84,13 @@ def read_plan(run_folder: Path) -> SurveyPlan:
         raise MissingInputError(f"{run_folder}: not the folder of a run: {path.name} cannot be read") from error
 
 
-def gather(run_folder: Path, output: Path | None = None, *, overwrite: bool = False) -> Gathered:
+def gather(
+    run_folder: Path,
+    output: Path | None = None,
+    *,
+    sky_columns: Sequence[SkyColumn] = (),
+    overwrite: bool = False,
+) -> Gathered:
     """Write the catalogue of a run: one row per detection, by tile and NUMBER.
 
     Memory is bounded by one tile.  The content depends on the committed products only, not on who made them.
@@ -94,6 +101,8 @@ def gather(run_folder: Path, output: Path | None = None, *, overwrite: bool = Fa
         The run.
     output : Path, optional
         The catalogue; `catalogue.h5` in the run folder by default.
+    sky_columns : sequence of SkyColumn, optional
+        Columns from maps of the sky.
     overwrite : bool, optional
         Whether a catalogue that is there may be replaced.
 
@@ -140,7 +149,12 @@ def gather(run_folder: Path, output: Path | None = None, *, overwrite: bool = Fa
         if missing:  # a dataset, for an attribute holds 64 kB at most
             file["missing"] = np.array(missing, dtype="S")
         for name, columns, total, parts in (
-            ("catalogue", COLUMNS, n_row, (_tile_rows(reader, tile, "catalogue") for tile in tiles)),
+            (
+                "catalogue",
+                (*COLUMNS, *(sky.column for sky in sky_columns)),
+                n_row,
+                (_with_sky(_tile_rows(reader, tile, "catalogue"), sky_columns) for tile in tiles),
+            ),
             ("epochs", EPOCH_COLUMNS, n_epoch, (_tile_rows(reader, tile, "epochs") for tile in tiles)),
             ("stars", STAR_COLUMNS, n_star, (_product_rows(reader, place, "stars") for place in ccds)),
             (
@@ -183,6 +197,18 @@ def _write(writer: TableWriter, columns: tuple[Column, ...], parts: Iterator[np.
     for rows in parts:
         writer.append(rows.astype(expected, copy=False))
     writer.finish()
+
+
+def _with_sky(rows: np.ndarray, sky_columns: Sequence[SkyColumn]) -> np.ndarray:
+    """Add the columns from maps of the sky to rows of the catalogue."""
+    if not sky_columns:
+        return rows
+    table = np.zeros(len(rows), dtype=dtype_of((*COLUMNS, *(sky.column for sky in sky_columns))))
+    for column in COLUMNS:
+        table[column.name] = rows[column.name]
+    for sky in sky_columns:
+        table[sky.column.name] = sky.values(rows)
+    return table
 
 
 def _product_rows(reader: PartReader, place: Location, name: str) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,6 +44,8 @@ class Image:
         The FITS header as text, cards of 80 characters.
     path : str
         The file, for messages.
+    epoch : float
+        When it was taken [Julian year]; NaN unknown.
     """
 
     data: np.ndarray
@@ -58,3 +61,4 @@ class Image:
     flux_scale: float
     header: str
     path: str
+    epoch: float = math.nan

@@ -16,12 +16,13 @@ from shapempi.ids import exposure_from_name
 from shapempi.io.deep_sky import read_deep_sky
 from shapempi.io.exposure import ExposurePaths, KeywordParams, read_image
 from shapempi.io.mask_config import read_mask_configuration
-from shapempi.io.starcat import read_star_catalogue
-from shapempi.measure.mask import BrightStars, MaskPlane, MaskRecipe, bright_stars, make_mask
+from shapempi.measure.bright_stars import stars_of_image
+from shapempi.measure.mask import BrightStars, MaskPlane, MaskRecipe, make_mask
 from shapempi.measure.mask_params import MaskParams
 from shapempi.measure.mask_template import CAMERAS, packaged_template, parse_template
 from shapempi.measure.sky_object import DeepSkyTable
 from shapempi.report.mask_files import mask_paths, write_mask
+from shapempi.star_catalogue import open_stars
 
 __all__ = ["MaskSource", "MaskedImage", "RecipeFiles", "mask_image", "read_recipe"]
 
@@ -237,8 +238,7 @@ def mask_image(
     image = read_image(files, source.hdu, ccd=source.ccd, keywords=names)
     stars = BrightStars.none()
     if source.stars is not None:
-        sky = read_star_catalogue(source.stars)
-        stars = bright_stars(sky["ra"], sky["dec"], sky["mag"], image.wcs, image.full_shape, recipe)
+        stars = stars_of_image(open_stars(source.stars), image, recipe)
     mask = make_mask(image, stars, recipe)
     kinds = ("flag", "regions") if regions else ("flag",)
     paths = mask_paths(output, source.number, kinds)

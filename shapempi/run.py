@@ -8,8 +8,6 @@ import time
 from dataclasses import astuple, replace
 from pathlib import Path
 
-import numpy as np
-
 from shapempi.config import Config, load
 from shapempi.crew import Crew, Setup
 from shapempi.engines.psf import make_engine
@@ -18,7 +16,6 @@ from shapempi.ids import TileId
 from shapempi.io.journal import Journal, write_status
 from shapempi.io.parts import PartReader, scan
 from shapempi.io.runfolder import RunFolder
-from shapempi.io.starcat import STAR_DTYPE, read_star_catalogue
 from shapempi.masking import RecipeFiles, read_recipe
 from shapempi.measure.detection_table import DETECTION_DTYPE
 from shapempi.measure.setools.program import Program
@@ -32,8 +29,10 @@ from shapempi.product import Location
 from shapempi.report.progress import Progress, error_console, seconds_left
 from shapempi.report.summary import RunSummary
 from shapempi.selection import read_selection
+from shapempi.star_catalogue import StarsFound, find_stars
 from shapempi.survey.graph import SurveyPlan, make_plan
 from shapempi.survey.inputs import find_inputs
+from shapempi.survey.sky_masks import open_sky_masks
 from shapempi.units import BLOCK_ARRAYS, block_units, commit_name, complete, first_units
 
 __all__ = ["exit_code", "run"]
@@ -78,15 +77,18 @@ def run(path: Path, *, live: bool = False) -> int:
                 selection = read_selection(Path(config.stars.selection) if config.stars.selection else None)
                 check_program(selection, config.stars, DETECTION_DTYPE)
                 inputs = find_inputs(config.input)
-                stars = _bright_stars(config.input.star_catalogue)
+                catalogue = config.input.star_catalogue
+                stars = None if catalogue is None else find_stars(catalogue, config.run.folder)
                 masks = _masks(config)
+                open_sky_masks(config.sky_masks)  # gather needs them: what is wrong with them is said now
                 plan = make_plan(inputs)
                 recipes = {kind: found.recipe for kind, found in masks.items()}
-                digest = config.digest(*_contents(config, selection, masks))
+                digest = config.digest(*_contents(config, selection, stars, masks))
                 folder = RunFolder.open(config.run.folder, digest)
                 folder.keep("config.toml", path.read_bytes())
                 folder.keep("plan.json", plan.to_json().encode())
-                setup = Setup(config, inputs, stars, recipes, selection, folder.path, folder.job, digest)
+                index = None if stars is None else stars.keep(folder.path)
+                setup = Setup(config, inputs, index, recipes, selection, folder.path, folder.job, digest)
             except ShapempiError as error:
                 failure = error
         setup = comm.share(setup)
@@ -105,9 +107,10 @@ def run(path: Path, *, live: bool = False) -> int:
     return code
 
 
-def _contents(config: Config, selection: Program, masks: dict[str, RecipeFiles]) -> list[str]:
+def _contents(config: Config, selection: Program, stars: StarsFound | None, masks: dict[str, RecipeFiles]) -> list[str]:
     """Return the contents of the files that the configuration names and that decide the catalogue like its keys."""
     contents = [selection.text] if config.stars.selection else []
+    contents += [] if stars is None else [f"input.star_catalogue\n{stars.digest}"]
     contents += [text for found in masks.values() for text in found.contents]
     psfex = config.psf.psfex.configuration
     if config.psf.engine == "psfex" and psfex is not None:
@@ -125,11 +128,6 @@ def _masks(config: Config) -> dict[str, RecipeFiles]:
         "ccd": read_recipe(config.exposure.mask, **catalogues, table="exposure.mask"),
         "tile": read_recipe(config.tile.mask, **catalogues, table="tile.mask"),
     }
-
-
-def _bright_stars(catalogue: Path | None) -> np.ndarray:
-    """Read the star catalogue before anything starts: without it every unit would fail, for each has a mask."""
-    return np.zeros(0, STAR_DTYPE) if catalogue is None else read_star_catalogue(catalogue)
 
 
 def _lead(comm: Comm, setup: Setup, plan: SurveyPlan, live: bool) -> int:

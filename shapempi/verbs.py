@@ -42,6 +42,7 @@ from shapempi.sim.simulate import expected_size, simulate_survey
 from shapempi.sim.write import SurveyFiles
 from shapempi.survey.graph import make_plan
 from shapempi.survey.inputs import find_inputs
+from shapempi.survey.sky_masks import open_sky_masks
 from shapempi.units import BLOCK_SECONDS_PER_PIXEL
 
 __all__ = ["calibrate", "config", "export", "gather", "plan", "report", "run", "simulate", "status"]
@@ -128,7 +129,9 @@ def status(options: argparse.Namespace) -> int:
 
 def gather(options: argparse.Namespace) -> int:
     """Merge the part files to one catalogue."""
-    result = gather_run(options.run, options.output, overwrite=options.overwrite)
+    read_plan(options.run)  # says so if this is no run
+    sky = open_sky_masks(load(options.config or options.run / "config.toml").sky_masks)
+    result = gather_run(options.run, options.output, sky_columns=sky, overwrite=options.overwrite)
     print(
         f"{result.path}: {result.n_row} objects of {result.n_tile} tiles, {result.n_epoch} epochs, "
         f"{result.n_star} held-back stars"

@@ -124,6 +124,13 @@ class Wcs:
         dudx, dudy, dvdx, dvdy = self.jacobian(np.array([x]), np.array([y]))[0]
         return float(np.sqrt(abs(dudx * dvdy - dudy * dvdx)))
 
+    def circle(self, shape: tuple[int, int]) -> tuple[float, float, float]:
+        """Return ra, dec and radius [deg] of a circle around an image of this shape (ny, nx) that holds its corners."""
+        ny, nx = shape
+        ra, dec = (float(v[0]) for v in self.pixel_to_sky(np.array([(nx - 1) / 2]), np.array([(ny - 1) / 2])))
+        corners = self.corners(shape)
+        return ra, dec, float(angular_distance(corners[:, 0], corners[:, 1], ra, dec).max())
+
     def corners(self, shape: tuple[int, int]) -> np.ndarray:
         """Return ra, dec [deg] of the four outer corners [4, 2] of an image of this shape (ny, nx)."""
         ny, nx = shape

@@ -150,4 +150,4 @@ def test_a_written_configuration_is_the_defaults(tmp_path):
     text = commented_toml(values)
     assert read(tmp_path, text) == read(tmp_path, NEEDED)
     assert read(tmp_path, commented_toml({**values, "survey.seed": 9})).survey.seed == 9
-    assert set(tomllib.loads(text)) == set(Config.model_fields) - {"simulation", "calibration"}
+    assert set(tomllib.loads(text)) == set(Config.model_fields) - {"simulation", "calibration", "sky_masks"}

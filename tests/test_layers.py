@@ -21,18 +21,21 @@ BELOW_CONFIG = {"stages", "engines", "mpi", "sim", "report", "calibration", "val
 #: What the modules of a layer may import besides their own layer.
 MAY_IMPORT = {
     "__main__": {"cli"},
-    "cli": {"verbs", "psf_verbs", "image_verbs", "bench_verbs", "grammar", "errors"},
+    "cli": {"verbs", "psf_verbs", "image_verbs", "star_verbs", "bench_verbs", "grammar", "errors"},
     "verbs": {"run", "calibrate", "chain", "gather", "grammar", "units", "config"} | BELOW_CONFIG,
     "psf_verbs": {"validate_psf", "interpolate", "selection", "config"} | BELOW_CONFIG,
     "image_verbs": {"masking", "config"} | BELOW_CONFIG,
+    "star_verbs": {"star_extraction", "config"} | SURVEY,
     "bench_verbs": BELOW_CONFIG,
     "calibrate": {"config"} | BELOW_CONFIG,
     "chain": {"run", "gather", "config"} | BELOW_CONFIG,
-    "run": {"crew", "units", "selection", "masking", "config"} | BELOW_CONFIG,
+    "run": {"crew", "units", "selection", "masking", "star_catalogue", "config"} | BELOW_CONFIG,
     "crew": {"units", "config"} | BELOW_CONFIG,  # what a rank does with a unit
     "gather": {"units"} | SURVEY,
     "selection": {"report", "measure"} | SURVEY,  # star selections on catalogue files
-    "masking": {"report", "measure"} | SURVEY,  # masks with the files that their settings name
+    "masking": {"star_catalogue", "report", "measure"} | SURVEY,  # masks with the files that their settings name
+    "star_catalogue": {"measure"} | SURVEY,  # the bright stars of a run, or of one image
+    "star_extraction": SURVEY,  # and of some fields
     "validate_psf": {"report", "validation"} | SURVEY,
     "run_psf": {"gather", "units", "measure"} | SURVEY,  # the PSF models of a run, for tools that draw them
     "interpolate": {"run_psf", "measure"} | SURVEY,

@@ -15,7 +15,7 @@ import fitsio
 import h5py
 import numpy as np
 
-from shapempi.catalog import Column, dtype_of
+from shapempi.catalog import COLUMNS, Column, dtype_of
 from shapempi.errors import ConfigError, DataError, MissingInputError
 from shapempi.io.atomic import replacing
 
@@ -161,6 +161,12 @@ def read_table(path: Path, name: str = "catalogue", columns: Sequence[str] | Non
         return _read_rows(group, list(group) if columns is None else columns, path, slice(None))
 
 
+def _column_of(dataset: h5py.Dataset) -> Column:
+    """Return the declaration of a column as it is written."""
+    name = dataset.name.rpartition("/")[2]
+    return Column(name, dataset.dtype.str[1:], str(dataset.attrs["unit"]), str(dataset.attrs["meaning"]))
+
+
 def _group(file: h5py.File, path: Path, name: str) -> h5py.Group:
     if name not in file:
         raise DataError(f"{path}: there is no table {name}; tables are {', '.join(file)}")
@@ -217,13 +223,21 @@ def write_fits(
         group = _group(file, source, "catalogue")
         n_row = int(group.attrs["n_row"])
         names = list(group)
+        declared = {column.name for column in COLUMNS}
+        own = [_column_of(group[name]) for name in names if name not in declared]  # from maps of the sky
+        dtype = dtype_of((*columns, *own))
         with fitsio.FITS(str(temporary), "rw", clobber=True) as fits:
-            fits.create_table_hdu(dtype=dtype_of(columns), extname="RESULTS", units=[column.unit for column in columns])
+            fits.create_table_hdu(dtype=dtype, extname="RESULTS", units=[each.unit for each in (*columns, *own)])
             hdu = fits["RESULTS"]
-            for number, column in enumerate(columns, start=1):
+            for number, column in enumerate((*columns, *own), start=1):
                 hdu.write_key(f"TCOMM{number}", column.meaning[:60])
             for start in range(0, n_row, CHUNK_ROWS):
                 rows = _read_rows(group, names, source, slice(start, start + CHUNK_ROWS))
-                out = translate(rows) if callable(translate) else rows[[column.name for column in columns]]
-                hdu.append(np.ascontiguousarray(out.astype(dtype_of(columns))))
+                out = translate(rows) if callable(translate) else rows
+                table = np.zeros(len(rows), dtype=dtype)
+                for column in columns:
+                    table[column.name] = out[column.name]
+                for column in own:
+                    table[column.name] = rows[column.name]
+                hdu.append(table)
     return n_row

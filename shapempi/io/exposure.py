@@ -25,10 +25,14 @@ __all__ = [
     "is_active",
     "photometry",
     "read_ccd",
+    "read_epoch",
     "read_headers",
     "read_image",
     "valid_box",
 ]
+
+#: Modified Julian date of the epoch 2000.0, and how far from it [days] a date is believed.
+_MJD_2000, _EPOCH_LIMIT = 51544.5, 200 * 365.25
 
 _CCD_NAME = re.compile(r"^ccd(\d+)$", re.IGNORECASE)
 _SECTION = re.compile(r"^\[\s*(\d+)\s*:\s*(\d+)\s*,\s*(\d+)\s*:\s*(\d+)\s*\]$")
@@ -43,6 +47,11 @@ class KeywordParams(Params):
     flux_scale: str = key("FSCALE", "Factor to the survey's zero point; absent in the file, from the zero point.")
     valid_section: str = key("DATASEC", "Part of the CCD with sky, [x0:x1,y0:y1]; absent in the file, all of it.")
     active: str = key("ACTIVE", "Logical that is F for a CCD without sky pixels; absent in the file, true.")
+    epoch: str = key(
+        "MJD-OBS",
+        "When the image was taken, as modified Julian date or as text (2016-03-14T05:26:00); stars are moved there. "
+        "Absent in the file, DATE-OBS; absent, too, they stay where their catalogue has them.",
+    )
     default_zero_point: float | None = key(
         None,
         "Zero point of a file that has neither zero point nor flux scale; without it such a file is refused.",
@@ -224,6 +233,39 @@ def photometry(
     return gain or 0.0, saturate or math.inf, mag_zp, flux_scale
 
 
+def read_epoch(headers: Sequence[str], keywords: KeywordParams) -> float:
+    """Return when an image was taken.
+
+    Parameters
+    ----------
+    headers : sequence of str
+        The headers to search, in order.
+    keywords : KeywordParams
+        Names of the keywords.
+
+    Returns
+    -------
+    float
+        Julian year; NaN where no header says, or none says it in a form that can be read.
+    """
+    for keyword in (keywords.epoch, "DATE-OBS"):
+        for header in headers:
+            text = card_value(header, keyword)
+            if not text:
+                continue
+            try:
+                days = float(text) - _MJD_2000
+            except ValueError:
+                try:
+                    moment = np.datetime64(text.strip().removesuffix("Z"), "s")
+                except ValueError:
+                    continue
+                days = float((moment - np.datetime64("2000-01-01T12:00:00")) / np.timedelta64(1, "D"))
+            if abs(days) < _EPOCH_LIMIT:
+                return 2000.0 + days / 365.25
+    return math.nan
+
+
 def _find(path: Path, role: str, ccd: int | None, hdu: int | str | None) -> Hdu:
     """Find the HDU of one CCD (by number), by index or EXTNAME, or the first, reading no more headers than it takes."""
     images: list[Hdu] = []
@@ -349,6 +391,7 @@ def read_image(
         flux_scale=flux_scale,
         header=image_hdu.header,
         path=where,
+        epoch=read_epoch((image_hdu.header, primary), keywords),
     )
 
 

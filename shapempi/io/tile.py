@@ -9,7 +9,7 @@ import numpy as np
 from shapempi.errors import DataError, MissingInputError
 from shapempi.ids import exposure_from_name
 from shapempi.image import Image
-from shapempi.io.exposure import CFIS_KEYWORDS, KeywordParams, clean_planes, photometry
+from shapempi.io.exposure import CFIS_KEYWORDS, KeywordParams, clean_planes, photometry, read_epoch
 from shapempi.io.fits import Hdu, read_section, scan_hdus
 from shapempi.wcs import Wcs
 
@@ -125,5 +125,6 @@ def read_tile(
         flux_scale=flux_scale,
         header=image_hdu.header,
         path=where,
+        epoch=read_epoch((image_hdu.header,), keywords),
     )
     return image, exposures

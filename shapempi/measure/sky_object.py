@@ -101,9 +101,7 @@ def _near(ra: np.ndarray, dec: np.ndarray, reach: np.ndarray, wcs: Wcs, shape: t
     The inverse of a distorted WCS diverges far from its image, so the first cut is on the sphere.
     """
     ny, nx = shape
-    ra0, dec0 = (v[0] for v in wcs.pixel_to_sky(np.array([(nx - 1) / 2]), np.array([(ny - 1) / 2])))
-    corners = wcs.corners(shape)
-    half_diagonal = angular_distance(corners[:, 0], corners[:, 1], ra0, dec0).max()
+    ra0, dec0, half_diagonal = wcs.circle(shape)
     scale = wcs.pixel_scale((nx - 1) / 2, (ny - 1) / 2) / 3600.0
     usable = np.isfinite(ra) & np.isfinite(dec) & np.isfinite(reach)
     distance = angular_distance(ra, dec, ra0, dec0)

@@ -14,8 +14,9 @@ from shapempi.engines.psf_params import PsfParams
 from shapempi.ids import CcdId
 from shapempi.image import Image
 from shapempi.measure.background import BackgroundParams, estimate_background
+from shapempi.measure.bright_stars import StarSource, stars_of_image
 from shapempi.measure.detect import DetectionParams, detect
-from shapempi.measure.mask import BrightStars, MaskParams, MaskPlane, MaskRecipe, bright_stars, make_mask
+from shapempi.measure.mask import BrightStars, MaskParams, MaskPlane, MaskRecipe, make_mask
 from shapempi.measure.psf.outcome import PsfFit, PsfStatus
 from shapempi.measure.psf.sample import StarSample
 from shapempi.measure.psf.validate import validate
@@ -47,8 +48,8 @@ class CcdStage:
     ----------
     inputs : SurveyInputs
         Where the files are.
-    bright_stars : ndarray
-        The survey's bright-star catalogue: structured array with ra, dec [deg] and mag.
+    bright_stars : StarSource or None
+        The survey's bright stars; None without a catalogue.
     mask : MaskRecipe
         What is masked: `exposure.mask` with the files that it names.
     exposure, stars, psf : Params
@@ -66,7 +67,7 @@ class CcdStage:
     """
 
     inputs: SurveyInputs
-    bright_stars: np.ndarray
+    bright_stars: StarSource | None
     mask: MaskRecipe
     exposure: ExposureParams
     stars: StarParams
@@ -93,8 +94,7 @@ class CcdStage:
         with watch("read"):
             image = self.inputs.read_ccd(ccd)
         with watch("mask"):
-            sky = self.bright_stars
-            bright = bright_stars(sky["ra"], sky["dec"], sky["mag"], image.wcs, image.full_shape, self.mask)
+            bright = stars_of_image(self.bright_stars, image, self.mask)
             mask = make_mask(image, bright, self.mask)
             if self.keep_mask is not None:
                 self.keep_mask(ccd, image, bright, mask)

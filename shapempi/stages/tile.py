@@ -11,9 +11,10 @@ import numpy as np
 from shapempi.ids import CcdId, TileId
 from shapempi.image import Image
 from shapempi.measure.blocks import partition
+from shapempi.measure.bright_stars import StarSource, stars_of_image
 from shapempi.measure.detect import DetectionParams, detect
 from shapempi.measure.epochs import find_epochs
-from shapempi.measure.mask import BrightStars, MaskParams, MaskPlane, MaskRecipe, bright_stars, make_mask
+from shapempi.measure.mask import BrightStars, MaskParams, MaskPlane, MaskRecipe, make_mask
 from shapempi.params import Params, key
 from shapempi.product import Location, Product
 from shapempi.stages.base import ProductReader, Watch
@@ -60,8 +61,8 @@ class TileStage:
         Where the files are.
     reader : ProductReader
         Reads the CCDs' products.
-    bright_stars : ndarray
-        The survey's bright-star catalogue: structured array with ra, dec [deg] and mag.
+    bright_stars : StarSource or None
+        The survey's bright stars; None without a catalogue.
     mask : MaskRecipe
         What is masked: `tile.mask` with the files that it names.
     tile : TileParams
@@ -74,7 +75,7 @@ class TileStage:
 
     inputs: SurveyInputs
     reader: ProductReader
-    bright_stars: np.ndarray
+    bright_stars: StarSource | None
     mask: MaskRecipe
     tile: TileParams
     block_size: int
@@ -92,8 +93,7 @@ class TileStage:
         with watch("read"):
             image, _ = self.inputs.read_tile(tile)
         with watch("mask"):
-            sky = self.bright_stars
-            bright = bright_stars(sky["ra"], sky["dec"], sky["mag"], image.wcs, image.full_shape, self.mask)
+            bright = stars_of_image(self.bright_stars, image, self.mask)
             mask = make_mask(image, bright, self.mask)
             if self.keep_mask is not None:
                 self.keep_mask(tile, image, bright, mask)

@@ -11,7 +11,6 @@ from shapempi.engines.psf import make_engine
 from shapempi.engines.psf_params import PsfParams
 from shapempi.errors import MeasurementError
 from shapempi.image import Image
-from shapempi.io.starcat import STAR_DTYPE
 from shapempi.measure.mask import MaskParams, MaskRecipe
 from shapempi.measure.moments import adaptive_moments
 from shapempi.measure.setools.program import parse
@@ -24,7 +23,6 @@ from shapempi.wcs import Wcs
 NY, NX = 700, 600
 SCALE, SKY, GAIN, FWHM = 0.187, 10.0, 1.6, 3.8
 PSF = galsim.Convolve(galsim.Moffat(3.5, fwhm=FWHM).shear(g1=0.03, g2=-0.02), galsim.Pixel(1.0))
-NO_BRIGHT_STARS = np.zeros(0, STAR_DTYPE)
 
 
 def header():
@@ -99,7 +97,7 @@ def process(image, *, stars=None, selection=None, psf=None, mask=None):
     exposure = ExposureParams(mask=MaskParams(border_width=5) if mask is None else mask)
     stage = CcdStage(
         inputs=Inputs(image),
-        bright_stars=NO_BRIGHT_STARS,
+        bright_stars=None,
         mask=MaskRecipe(exposure.mask),
         exposure=exposure,
         stars=StarParams() if stars is None else stars,
