@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from shapempi.errors import DataError, MissingInputError
+from shapempi.io.column_names import choose_columns
 from shapempi.io.fits import card_value, scan_hdus
 from shapempi.io.ldac import read_ldac
 
@@ -152,17 +153,8 @@ def _wanted(name: str, number: str, messier: bool) -> bool:
 
 
 def _choose(names: Iterable[str], path: Path) -> dict[str, str]:
-    """Find the columns by their names, case aside."""
-    known = {name.lower(): name for name in names}
-    chosen = {}
-    for role, candidates in _NAMES.items():
-        name = next((known[candidate] for candidate in candidates if candidate in known), None)
-        if name is not None:
-            chosen[role] = name
-        elif role not in _OPTIONAL:
-            among = ", ".join(known.values()) or "no columns"
-            raise DataError(f"{path}: no column for {role.upper()} among {among}; {_CURE}")
-    return chosen
+    """Find the columns by their names."""
+    return choose_columns(names, _NAMES, _OPTIONAL, path, _CURE)
 
 
 def _number(text: str, path: Path, name: str, *, hours: bool) -> float:

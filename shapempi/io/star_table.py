@@ -15,6 +15,7 @@ import h5py
 import numpy as np
 
 from shapempi.errors import DataError, EngineError
+from shapempi.io.column_names import choose_columns
 
 __all__ = ["CURE", "TABLES", "Columns"]
 
@@ -32,20 +33,12 @@ _NAMES = {
     "pmdec": ("pmdec", "pmde", "pm_dec"),
     "epoch": ("epoch", "ref_epoch"),
 }
-_NEEDED = ("ra", "dec", "mag")
+_OPTIONAL = ("class", "pmra", "pmdec", "epoch")
 
 
 def _choose(names: Iterable[str], path: Path) -> dict[str, str]:
-    """Find the columns by their names, case aside."""
-    known = {name.lower(): name for name in names}
-    chosen = {}
-    for role, candidates in _NAMES.items():
-        name = next((known[candidate] for candidate in candidates if candidate in known), None)
-        if name is not None:
-            chosen[role] = name
-        elif role in _NEEDED:
-            raise DataError(f"{path}: no column for {role.upper()} among {', '.join(known.values())}; {CURE}")
-    return chosen
+    """Find the columns by their names."""
+    return choose_columns(names, _NAMES, _OPTIONAL, path, CURE)
 
 
 def _read_fits(path: Path) -> Columns:
