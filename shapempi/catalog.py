@@ -324,6 +324,7 @@ PSF_STATUS_COLUMNS: tuple[Column, ...] = (
     Column("fwhm_mean_arcsec", "f4", "arcsec", "Mean FWHM of the selected stars."),
     Column("fwhm_std_arcsec", "f4", "arcsec", "Its standard deviation."),
     Column("engine", "S32", "", "What made the model, with its version."),
+    Column("detection", "S32", "", "What detected the objects, with its version."),
     Column("reason", "S256", "", "Why the model is not accepted; empty if it is."),
 )
 

@@ -11,7 +11,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from shapempi import __version__, bench_verbs, image_verbs, psf_verbs, star_verbs, verbs
-from shapempi.errors import ConfigError, DataError, EngineError, MissingInputError, ShapempiError
+from shapempi.engines.detection import ENGINES as DETECTION_ENGINES
+from shapempi.errors import (
+    ConfigError,
+    DataError,
+    EngineError,
+    MeasurementError,
+    MissingInputError,
+    ShapempiError,
+)
 from shapempi.grammar import GRAMMARS
 
 __all__ = ["main"]
@@ -47,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _complain(error, 2)
     except MissingInputError as error:
         return _complain(error, 3)
-    except DataError as error:
+    except (DataError, MeasurementError) as error:
         return _complain(error, 1)
     except ShapempiError as error:
         return _complain(error, 4)
@@ -178,6 +186,34 @@ def _add_image_verbs(commands: argparse._SubParsersAction[argparse.ArgumentParse
     verb.add_argument("--regions", action="store_true", help="write a region file for DS9, too")
     verb.add_argument("--overwrite", action="store_true", help="replace files that are already there")
     verb.set_defaults(verb=image_verbs.mask)
+
+    verb = commands.add_parser("detect", help="the objects of one image as a FITS_LDAC catalogue, without a run")
+    verb.add_argument("image", type=Path, metavar="IMAGE", help="FITS image, tile, or mosaic of CCDs")
+    which = verb.add_mutually_exclusive_group()
+    which.add_argument("--hdu", type=int, metavar="N", help="HDU in all files (the first image of each)")
+    which.add_argument("--ccd", type=int, metavar="N", help="CCD in all files, by EXTNAME ccdNN or position")
+    verb.add_argument("--weight", type=Path, metavar="FILE", help="inverse variance; without it the sky's own noise")
+    verb.add_argument("--flag", type=Path, metavar="FILE", help="flag bits, reported in IMAFLAGS_ISO")
+    verb.add_argument("--detection-image", type=Path, metavar="FILE", help="find the objects in this image instead")
+    verb.add_argument("--detection-weight", type=Path, metavar="FILE", help="its inverse variance (that of --weight)")
+    verb.add_argument("--engine", choices=list(DETECTION_ENGINES), help="what detects (the configuration's, or sep)")
+    verb.add_argument("--config", type=Path, metavar="CONFIG", help="TOML file with [exposure] and [input.keywords]")
+    verb.add_argument("--tile", action="store_true", help="the image is a tile: [tile], and no background")
+    for name, what in (
+        ("sex", "configuration"),
+        ("param", "columns"),
+        ("conv", "detection filter"),
+        ("nnw", "neural network"),
+    ):
+        verb.add_argument(f"--{name}", type=Path, metavar="FILE", help=f"source-extractor's file: {what}")
+    verb.add_argument(
+        "--background", metavar="estimate|header|VALUE", help="what is subtracted (estimate; 0 with --tile)"
+    )
+    verb.add_argument("--vignets", action="store_true", help="with the column VIGNET")
+    verb.add_argument("--check", metavar="NAME,...", help="check images beside the catalogue: background, segmentation")
+    verb.add_argument("--output", type=Path, metavar="CATALOGUE", required=True, help="file to write")
+    verb.add_argument("--overwrite", action="store_true", help="replace files that are already there")
+    verb.set_defaults(verb=image_verbs.detect)
 
 
 def _add_psf_verbs(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

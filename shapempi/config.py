@@ -35,6 +35,15 @@ from shapempi.validation.params import ValidationParams
 __all__ = ["Config", "commented_toml", "keys", "load", "reference", "to_toml"]
 
 
+#: Keys of masks and detection that decide nothing but what is written besides, and where.
+_IMAGE_FILES: dict[str, Any] = {
+    "output": True,
+    "vignet_size": True,
+    "mask": {"output"},
+    "detection": {"program": {"scratch", "keep", "timeout", "check_images"}},
+}
+
+
 class SurveyParams(Params):
     """What is measured."""
 
@@ -92,7 +101,7 @@ class Config(Params):
                 **dict.fromkeys(("simulation", "calibration", "validation", "sky_masks"), True),
                 "run": {"folder", "progress_interval"},
                 "stars": {"output"},
-                **{kind: {"mask": {"output"}} for kind in ("exposure", "tile")},
+                **dict.fromkeys(("exposure", "tile"), _IMAGE_FILES),
                 "psf": {"psfex": {"scratch", "keep", "timeout"}},
             },
         )

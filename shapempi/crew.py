@@ -10,17 +10,21 @@ from pathlib import Path
 import numpy as np
 
 from shapempi.config import Config
+from shapempi.engines.detection import make_detector
+from shapempi.engines.detection_params import DetectionOutputParams
 from shapempi.engines.psf import make_engine
 from shapempi.ids import CcdId, TileId
 from shapempi.image import Image
 from shapempi.io.parts import PartReader, PartWriter
 from shapempi.io.star_index import StarIndex
+from shapempi.measure.detected_image import DetectedImage
 from shapempi.measure.mask import BrightStars, MaskPlane, MaskRecipe
 from shapempi.measure.setools.outcome import Selection
 from shapempi.measure.setools.program import Program
 from shapempi.mpi.attempt import Stopwatch, attempt
 from shapempi.mpi.unit import Outcome, Place, State, Unit
 from shapempi.product import Location
+from shapempi.report.detection_files import write_detections
 from shapempi.report.mask_files import mask_paths, write_mask
 from shapempi.report.selection_files import write_selection
 from shapempi.stages.base import Stage
@@ -103,10 +107,12 @@ class Crew:
                 stars=config.stars,
                 selection=self._setup.selection,
                 psf=config.psf,
+                detector=make_detector(config.exposure.detection, "exposure.detection"),
                 psf_engine=make_engine(config.psf),
                 seed=seed,
                 keep_selection=self._keep_selection if config.stars.output else None,
                 keep_mask=self._keep_mask if config.exposure.mask.output else None,
+                keep_detections=self._keep_ccd if config.exposure.output else None,
             ),
             "tile": TileStage(
                 inputs,
@@ -114,8 +120,10 @@ class Crew:
                 stars,
                 masks["tile"],
                 config.tile,
+                make_detector(config.tile.detection, "tile.detection"),
                 config.run.block_size,
                 keep_mask=self._keep_mask if config.tile.mask.output else None,
+                keep_detections=self._keep_tile if config.tile.output else None,
             ),
             "block": BlockStage(inputs, self._reader, config.vignet, config.spread, config.shapes, seed),
         }
@@ -150,6 +158,25 @@ class Crew:
         number = str(place).replace(".", "-")
         paths = mask_paths(self._setup.folder / "masks", f"-{number}", recipe.params.output)
         write_mask(mask, image, stars, recipe, paths, overwrite=True)
+
+    def _keep_ccd(self, ccd: CcdId, image: DetectedImage) -> None:
+        """Write what `exposure.output` asks for."""
+        self._keep_detections(f"-{ccd}", image, self._setup.config.exposure)
+
+    def _keep_tile(self, tile: TileId, image: DetectedImage) -> None:
+        """Write what `tile.output` asks for."""
+        self._keep_detections(f"-{str(tile).replace('.', '-')}", image, self._setup.config.tile)
+
+    def _keep_detections(self, number: str, image: DetectedImage, wanted: DetectionOutputParams) -> None:
+        """Write the files of a detection; done anew, a unit replaces its files."""
+        write_detections(
+            image,
+            self._setup.folder / "detections",
+            number,
+            wanted.output,
+            size=wanted.vignet_size,
+            overwrite=True,
+        )
 
     def close(self) -> None:
         """Close the part file."""

@@ -127,12 +127,15 @@ def gather(
     done = complete(found.locations, plan)
     missing = [ccd.uid for ccd in plan.ccds if ccd.uid not in done]
     tiles: list[_Blocks] = []
+    engines: set[str] = set()
     for tile in sorted(plan.tiles, key=lambda plan_tile: plan_tile.tile):
         location = done.get(tile.tile.uid)
         if location is None:
             missing.append(tile.tile.uid)
             continue
-        blocks = reader.read(location, names=("blocks",)).arrays["blocks"]
+        product = reader.read(location, names=("blocks",))
+        engines |= {str(product.attrs.get("detection_engine", ""))} - {""}
+        blocks = product.arrays["blocks"]
         places = of_blocks(found.locations, tile)
         uids = [BlockId(tile.tile, int(index)).uid for index in blocks["index"]]
         missing += [uid for uid in uids if uid not in places]
@@ -144,7 +147,11 @@ def gather(
     status, n_statistic = _psf_status(reader, plan, done)
     n_row, n_epoch = sum(tile.n_row for tile in tiles), sum(tile.n_epoch for tile in tiles)
     n_star, n_training = int(status["n_test"].sum()), int(status["n_train"].sum())
-    attributes = {"n_tile": len(tiles), "n_missing": len(missing)}
+    attributes: dict[str, str | int] = {
+        "n_tile": len(tiles),
+        "n_missing": len(missing),
+        "detection_engine": ", ".join(sorted(engines)),
+    }
     with create_catalogue(path, attributes, overwrite=overwrite) as file:
         if missing:  # a dataset, for an attribute holds 64 kB at most
             file["missing"] = np.array(missing, dtype="S")

@@ -46,6 +46,8 @@ class Image:
         The file, for messages.
     epoch : float
         When it was taken [Julian year]; NaN unknown.
+    background : float or None
+        Level of the sky in the image [ADU], if its header is what says it; None where it is to be estimated.
     """
 
     data: np.ndarray
@@ -62,3 +64,4 @@ class Image:
     header: str
     path: str
     epoch: float = math.nan
+    background: float | None = None

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 from shapempi.config import load
+from shapempi.detecting import ImageFiles, detect_image, read_background
+from shapempi.engines.detection_params import DetectionEngineParams
+from shapempi.errors import ConfigError
 from shapempi.masking import MaskSource, mask_image, read_recipe
 from shapempi.measure.mask_params import MaskParams
-from shapempi.stages.tile import TileMaskParams
+from shapempi.stages.ccd import ExposureParams
+from shapempi.stages.tile import TileMaskParams, TileParams
 
-__all__ = ["mask"]
+__all__ = ["detect", "mask"]
 
 
 def mask(options: argparse.Namespace) -> int:
@@ -44,3 +49,58 @@ def mask(options: argparse.Namespace) -> int:
     )
     print("\n".join(result.lines()))
     return 0
+
+
+def detect(options: argparse.Namespace) -> int:
+    """Detect the objects of one image."""
+    settings = None if options.config is None else load(options.config)
+    kind: ExposureParams | TileParams = TileParams() if options.tile else ExposureParams()
+    given: dict[str, Any] = {}
+    if settings is not None:
+        kind = settings.tile if options.tile else settings.exposure
+        keywords = settings.input.keywords
+        if options.tile:
+            keywords = keywords.model_copy(update={"background": keywords.tile_background})
+        given = {"keywords": keywords, "zero_point": settings.input.mag_zp}
+        given["background_params"] = settings.exposure.background
+    # A coadd has no sky any more.
+    background = options.background or ("0" if options.tile else "estimate")
+    result = detect_image(
+        ImageFiles(
+            options.image,
+            options.weight,
+            options.flag,
+            options.detection_image,
+            options.detection_weight,
+            hdu=options.hdu,
+            ccd=options.ccd,
+        ),
+        options.output,
+        _engine(kind.detection, options),
+        background=read_background(background),
+        vignet_size=kind.vignet_size if options.vignets else 0,
+        checks=tuple(name for name in (options.check or "").split(",") if name),
+        overwrite=options.overwrite,
+        **given,
+    )
+    print("\n".join(result.lines()))
+    return 0
+
+
+def _engine(params: DetectionEngineParams, options: argparse.Namespace) -> DetectionEngineParams:
+    """Return the settings of the detection with what the command line says."""
+    files = {
+        name: value
+        for name, value in (
+            ("configuration", options.sex),
+            ("parameters", options.param),
+            ("filter", options.conv),
+            ("neural_network", options.nnw),
+        )
+        if value is not None
+    }
+    engine = options.engine or ("source-extractor" if files else params.engine)
+    if files and engine == "sep":
+        raise ConfigError("--sex, --param, --conv and --nnw are for --engine source-extractor")
+    program = params.program.model_copy(update=files)
+    return params.model_copy(update={"engine": engine, "program": program})

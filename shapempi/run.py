@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 import time
+from collections.abc import Sequence
 from dataclasses import astuple, replace
 from pathlib import Path
 
 from shapempi.config import Config, load
 from shapempi.crew import Crew, Setup
+from shapempi.engines.detection import make_detector
+from shapempi.engines.detection_engine import DetectionEngine
 from shapempi.engines.psf import make_engine
 from shapempi.errors import ConfigError, ShapempiError
 from shapempi.ids import TileId
@@ -36,6 +40,8 @@ from shapempi.survey.sky_masks import open_sky_masks
 from shapempi.units import BLOCK_ARRAYS, block_units, commit_name, complete, first_units
 
 __all__ = ["exit_code", "run"]
+
+_LOG = logging.getLogger(__name__)
 
 #: Time between two writes of RUN/status.json [s].
 STATUS_SECONDS = 10.0
@@ -74,6 +80,12 @@ def run(path: Path, *, live: bool = False) -> int:
                 config = load(path)
                 ENGINES[config.shapes.engine]()  # one that is not installed says so before any work
                 make_engine(config.psf)
+                detectors = [
+                    make_detector(config.exposure.detection, "exposure.detection"),
+                    make_detector(config.tile.detection, "tile.detection"),
+                ]
+                for note in dict.fromkeys(note for detector in detectors for note in detector.notes):
+                    _LOG.warning(note)
                 selection = read_selection(Path(config.stars.selection) if config.stars.selection else None)
                 check_program(selection, config.stars, DETECTION_DTYPE)
                 inputs = find_inputs(config.input)
@@ -83,7 +95,7 @@ def run(path: Path, *, live: bool = False) -> int:
                 open_sky_masks(config.sky_masks)  # gather needs them: what is wrong with them is said now
                 plan = make_plan(inputs)
                 recipes = {kind: found.recipe for kind, found in masks.items()}
-                digest = config.digest(*_contents(config, selection, stars, masks))
+                digest = config.digest(*_contents(config, selection, stars, masks, detectors))
                 folder = RunFolder.open(config.run.folder, digest)
                 folder.keep("config.toml", path.read_bytes())
                 folder.keep("plan.json", plan.to_json().encode())
@@ -107,11 +119,18 @@ def run(path: Path, *, live: bool = False) -> int:
     return code
 
 
-def _contents(config: Config, selection: Program, stars: StarsFound | None, masks: dict[str, RecipeFiles]) -> list[str]:
+def _contents(
+    config: Config,
+    selection: Program,
+    stars: StarsFound | None,
+    masks: dict[str, RecipeFiles],
+    detectors: Sequence[DetectionEngine],
+) -> list[str]:
     """Return the contents of the files that the configuration names and that decide the catalogue like its keys."""
     contents = [selection.text] if config.stars.selection else []
     contents += [] if stars is None else [f"input.star_catalogue\n{stars.digest}"]
     contents += [text for found in masks.values() for text in found.contents]
+    contents += [text for detector in detectors for text in detector.contents]
     psfex = config.psf.psfex.configuration
     if config.psf.engine == "psfex" and psfex is not None:
         try:

@@ -53,6 +53,10 @@ def test_little_is_enough(tmp_path):
         ("[exposure.mask]\nborder_with = 1\n", "unknown key 'exposure.mask.border_with'; did you mean 'border_width'?"),
         ("[input.keywords]\nsaturat = 'S'\n", "unknown key 'input.keywords.saturat'; did you mean 'saturate'?"),
         ("[simulation.camera]\nccd_with = 99\n", "unknown key 'simulation.camera.ccd_with'; did you mean 'ccd_width'?"),
+        (
+            "[tile.detection.program]\nfiltre = 'f'\n",
+            "unknown key 'tile.detection.program.filtre'; did you mean 'filter'?",
+        ),
         ("[survey]\nxyz = 1\n", "unknown key 'survey.xyz'; known keys: name, seed"),
     ],
 )
@@ -129,8 +133,13 @@ def test_the_fingerprint_covers_what_decides_the_catalogue(tmp_path):
     assert read(tmp_path, NEEDED + "[validation.sample]\nbright_snr = 50.0\n").digest() == plain
     assert read(tmp_path, NEEDED + '[stars]\noutput = ["plot"]\n').digest() == plain
     assert read(tmp_path, NEEDED + '[psf.psfex]\nkeep = "here"\ntimeout = 9.0\n').digest() == plain
+    files = 'output = ["vignets"]\nvignet_size = 31\n'
+    program = 'keep = "here"\nscratch = "there"\ntimeout = 9.0\ncheck_images = ["FILTERED"]\n'
+    for kind in ("exposure", "tile"):
+        assert read(tmp_path, NEEDED + f"[{kind}]\n{files}[{kind}.detection.program]\n{program}").digest() == plain
     assert len({plain, *(read(tmp_path, NEEDED).digest(*texts) for texts in (["a"], ["b"], ["a", "b"], ["ab"]))}) == 5
     changes = ("block_size = 7\n", "[survey]\nseed = 2\n", "[vignet]\nsize = 41\n", "[psf.acceptance]\nmin_stars = 5\n")
+    changes += ('[tile.detection]\nengine = "source-extractor"\n', '[tile.detection.program.options]\nCLEAN = "N"\n')
     assert len({plain, *(read(tmp_path, NEEDED + change).digest() for change in changes)}) == 1 + len(changes)
 
 

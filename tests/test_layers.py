@@ -21,10 +21,10 @@ BELOW_CONFIG = {"stages", "engines", "mpi", "sim", "report", "calibration", "val
 #: What the modules of a layer may import besides their own layer.
 MAY_IMPORT = {
     "__main__": {"cli"},
-    "cli": {"verbs", "psf_verbs", "image_verbs", "star_verbs", "bench_verbs", "grammar", "errors"},
+    "cli": {"verbs", "psf_verbs", "image_verbs", "star_verbs", "bench_verbs", "engines", "grammar", "errors"},
     "verbs": {"run", "calibrate", "chain", "gather", "grammar", "units", "config"} | BELOW_CONFIG,
     "psf_verbs": {"validate_psf", "interpolate", "selection", "config"} | BELOW_CONFIG,
-    "image_verbs": {"masking", "config"} | BELOW_CONFIG,
+    "image_verbs": {"masking", "detecting", "config"} | BELOW_CONFIG,
     "star_verbs": {"star_extraction", "config"} | SURVEY,
     "bench_verbs": BELOW_CONFIG,
     "calibrate": {"config"} | BELOW_CONFIG,
@@ -36,6 +36,7 @@ MAY_IMPORT = {
     "masking": {"star_catalogue", "report", "measure"} | SURVEY,  # masks with the files that their settings name
     "star_catalogue": {"measure"} | SURVEY,  # the bright stars of a run, or of one image
     "star_extraction": SURVEY,  # and of some fields
+    "detecting": {"report", "engines", "measure"} | SURVEY,  # detection in images of the user's
     "validate_psf": {"report", "validation"} | SURVEY,
     "run_psf": {"gather", "units", "measure"} | SURVEY,  # the PSF models of a run, for tools that draw them
     "interpolate": {"run_psf", "measure"} | SURVEY,

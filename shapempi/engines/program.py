@@ -17,12 +17,12 @@ from typing import IO
 
 from shapempi.errors import EngineError
 
-__all__ = ["Finished", "Program", "private_folder"]
+__all__ = ["Finished", "Program", "keep_files", "private_folder"]
 
 #: Time that a program gets to say its version [s].
 _VERSION_TIMEOUT = 60.0
 
-#: Characters that are kept of what a program says.
+#: Bytes that are kept of what a program says.
 _KEPT = 20_000
 
 #: One thread, and numbers with a point whatever the user's language.
@@ -115,7 +115,7 @@ class Program:
         match = re.search(r"version\s+([0-9]\S*)", said.stdout + said.stderr)
         return cls(program.path, match.group(1) if match else "unknown", setting, cure)
 
-    def run(self, arguments: Sequence[str | Path], *, folder: Path, timeout: float) -> Finished:
+    def run(self, arguments: Sequence[str | Path], *, folder: Path, timeout: float, kept: int = _KEPT) -> Finished:
         """Run the program and wait for it; no shell is involved.
 
         Parameters
@@ -126,6 +126,8 @@ class Program:
             Where it runs.
         timeout : float
             Seconds after which it and all that it started are killed.
+        kept : int, optional
+            Bytes that are kept of the end of what it says.
 
         Returns
         -------
@@ -162,7 +164,7 @@ class Program:
                 ) from error
             finally:
                 _end(process)
-            finished = Finished(code, _end_of(stdout), _end_of(stderr))
+            finished = Finished(code, _end_of(stdout, kept), _end_of(stderr, kept))
         if code < 0:
             reason = f"{name} ({self.path}, version {self.version}) was killed by {_signal_name(-code)}"
             raise EngineError(f"{reason}: {finished.complaint()}; try another release of it: {self.cure}")
@@ -202,6 +204,30 @@ def private_folder(parent: Path | None = None) -> Iterator[Path]:
         raise
 
 
+def keep_files(folder: Path, target: Path, setting: str) -> None:
+    """Copy what a program read and wrote to where the user wants it.
+
+    Parameters
+    ----------
+    folder, target : Path
+        From where, and to where; made if it is not there.
+    setting : str
+        The configuration key that says where, for messages.
+
+    Raises
+    ------
+    EngineError
+        If it cannot be written.
+    """
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+        for file in sorted(folder.iterdir()):
+            if file.is_file():
+                shutil.copyfile(file, target / file.name)
+    except OSError as error:
+        raise EngineError(f"{setting}: {target} cannot be written: {error.strerror}") from error
+
+
 class _TerminatedError(BaseException):
     """The process was asked to terminate; it does, when it has cleaned up."""
 
@@ -232,10 +258,10 @@ def _end(process: subprocess.Popen[bytes]) -> None:
         process.wait()
 
 
-def _end_of(file: IO[bytes]) -> str:
+def _end_of(file: IO[bytes], kept: int) -> str:
     """Return the end of a file as text."""
     size = file.seek(0, os.SEEK_END)
-    file.seek(max(size - _KEPT, 0))
+    file.seek(max(size - kept, 0))
     return file.read().decode("utf-8", "replace")
 
 

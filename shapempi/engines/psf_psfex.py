@@ -7,7 +7,6 @@ stars itself: that is done.  It knows one background noise for all stars, the me
 from __future__ import annotations
 
 import hashlib
-import shutil
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -15,9 +14,9 @@ from pathlib import Path
 import numpy as np
 
 from shapempi.engines.measured_stars import MeasuredStars
-from shapempi.engines.program import Finished, Program, private_folder
+from shapempi.engines.program import Finished, Program, keep_files, private_folder
 from shapempi.engines.psf_params import PsfexParams, PsfParams
-from shapempi.errors import ConfigError, DataError, EngineError, MissingInputError
+from shapempi.errors import ConfigError, DataError, MissingInputError
 from shapempi.io.ldac import write_ldac
 from shapempi.io.psfex import read_psf, read_used_stars
 from shapempi.measure.psf.outcome import PsfFit, PsfStatus
@@ -154,14 +153,8 @@ class PsfexPsf:
             return
         # A sample without a name has its stars' places of its own.
         places = np.ascontiguousarray([measured.sample.x, measured.sample.y])
-        target = keep / (measured.sample.label or hashlib.sha256(places.tobytes()).hexdigest()[:16])
-        try:
-            target.mkdir(parents=True, exist_ok=True)
-            for file in sorted(folder.iterdir()):
-                if file.is_file():
-                    shutil.copyfile(file, target / file.name)
-        except OSError as error:
-            raise EngineError(f"psf.psfex.keep: {target} cannot be written: {error.strerror}") from error
+        label = measured.sample.label or hashlib.sha256(places.tobytes()).hexdigest()[:16]
+        keep_files(folder, keep / label, "psf.psfex.keep")
 
     def _result(self, measured: MeasuredStars, finished: Finished, folder: Path) -> PsfFit:
         """Read PSFEx's model and what it says about each star."""

@@ -28,6 +28,7 @@ __all__ = [
     "read_epoch",
     "read_headers",
     "read_image",
+    "sky_level",
     "valid_box",
 ]
 
@@ -46,6 +47,10 @@ class KeywordParams(Params):
     zero_point: str = key("PHOTZP", "Magnitude zero point of the CCD as it is.")
     flux_scale: str = key("FSCALE", "Factor to the survey's zero point; absent in the file, from the zero point.")
     valid_section: str = key("DATASEC", "Part of the CCD with sky, [x0:x1,y0:y1]; absent in the file, all of it.")
+    background: str = key(
+        "", "Level of the sky of an exposure's CCD in ADU, such as IMMODE; empty: the background is estimated."
+    )
+    tile_background: str = key("", "Level of the sky of a tile in ADU; empty: tiles have no background.")
     active: str = key("ACTIVE", "Logical that is F for a CCD without sky pixels; absent in the file, true.")
     epoch: str = key(
         "MJD-OBS",
@@ -266,6 +271,38 @@ def read_epoch(headers: Sequence[str], keywords: KeywordParams) -> float:
     return math.nan
 
 
+def sky_level(headers: Sequence[str], keyword: str, where: str, setting: str) -> float | None:
+    """Read the level of the sky.
+
+    Parameters
+    ----------
+    headers : sequence of str
+        The headers to search, in order.
+    keyword : str
+        The keyword that holds it; empty if none does.
+    where, setting : str
+        The file and the configuration key that names the keyword, for messages.
+
+    Returns
+    -------
+    float or None
+        The level [ADU]; None without a keyword.
+
+    Raises
+    ------
+    DataError
+        If the keyword is not in the header, or is not a number.
+    """
+    if not keyword:
+        return None
+    level = _number(headers, keyword, where)
+    if level is None:
+        raise DataError(
+            f"{where}: {keyword} is not in the header; correct [input.keywords] {setting}, or leave it empty"
+        )
+    return level
+
+
 def _find(path: Path, role: str, ccd: int | None, hdu: int | str | None) -> Hdu:
     """Find the HDU of one CCD (by number), by index or EXTNAME, or the first, reading no more headers than it takes."""
     images: list[Hdu] = []
@@ -392,6 +429,7 @@ def read_image(
         header=image_hdu.header,
         path=where,
         epoch=read_epoch((image_hdu.header, primary), keywords),
+        background=sky_level((image_hdu.header, primary), keywords.background, where, "background"),
     )
 
 

@@ -18,7 +18,7 @@ import numpy as np
 
 from shapempi.errors import DataError, MissingInputError
 
-__all__ = ["Hdu", "card_value", "image_hdus", "read_section", "scan_hdus"]
+__all__ = ["Hdu", "card_value", "image_hdus", "own_cards", "read_section", "scan_hdus"]
 
 _BLOCK = 2880
 _CARD = 80
@@ -80,21 +80,27 @@ class Hdu:
         Of a compressed image this is the header of the image, without the keywords of the table around it; without
         BSCALE and BZERO, which are applied on reading.
         """
-        kept = [self.cards[i : i + _CARD] for i in range(0, len(self.cards), _CARD)]
-        kept = [card.ljust(_CARD) for card in kept if not _STORAGE.fullmatch(card[:8])]
+        kept = own_cards(self.cards)
         if not self.name:  # compressors call an image without a name COMPRESSED_IMAGE
-            kept = [card for card in kept if not card.startswith("EXTNAME ")]
+            cards = [kept[i : i + _CARD] for i in range(0, len(kept), _CARD)]
+            kept = "".join(card for card in cards if not card.startswith("EXTNAME "))
         axes = tuple(reversed(self.shape or ()))
         integers = [("BITPIX", self.bitpix), ("NAXIS", len(axes))]
         integers += [(f"NAXIS{i}", length) for i, length in enumerate(axes, 1)]
         integers += [("PCOUNT", 0), ("GCOUNT", 1)]
         head = ["XTENSION= 'IMAGE   '".ljust(_CARD)]
         head += [f"{keyword:<8}= {value:>20}".ljust(_CARD) for keyword, value in integers]
-        return "".join(head + kept)
+        return "".join(head) + kept
 
     def __str__(self) -> str:
         """Return `file, HDU 13 (CCD12)` for messages."""
         return f"{self.path}, HDU {self.index}" + (f" ({self.name})" if self.name else "")
+
+
+def own_cards(header: str) -> str:
+    """Return a header without the cards that say how its HDU is stored, END included."""
+    cards = [header[first : first + _CARD] for first in range(0, len(header), _CARD)]
+    return "".join(card.ljust(_CARD) for card in cards if not _STORAGE.fullmatch(card[:8]))
 
 
 def card_value(header: str, keyword: str) -> str | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import fitsio
@@ -18,7 +18,7 @@ from shapempi.errors import ConfigError, DataError
 from shapempi.io.atomic import replacing
 from shapempi.io.fits import Hdu, card_value, scan_hdus
 
-__all__ = ["read_ldac", "read_ldac_units", "write_ldac", "write_table"]
+__all__ = ["read_ldac", "read_ldac_units", "write_ldac", "write_ldac_parts", "write_table"]
 
 _CARD = 80
 _CARDS_COLUMN = "Field Header Card"
@@ -126,17 +126,48 @@ def write_ldac(
     DataError
         If FITS cannot hold the header or a column; the message names it.
     """
+    _refuse_unstorable(table, path)
+    write_ldac_parts(path, table.dtype, [table], header_text, overwrite=overwrite, units=units)
+
+
+def write_ldac_parts(
+    path: Path,
+    dtype: np.dtype,
+    parts: Iterable[np.ndarray],
+    header_text: str,
+    *,
+    overwrite: bool,
+    units: Mapping[str, str] | None = None,
+) -> None:
+    """Write a catalogue whose rows come part by part: vignets of many objects need not be in memory at once.
+
+    Parameters
+    ----------
+    path, header_text, overwrite, units
+        As in `write_ldac`.
+    dtype : dtype
+        The columns.
+    parts : iterable of structured ndarray [n]
+        Rows of that type.
+
+    Raises
+    ------
+    ConfigError, DataError
+        As `write_ldac`.
+    """
     cards = np.array([_cards(header_text, path)], dtype="S80")
     header = np.zeros(1, dtype=[(_CARDS_COLUMN, "S80", (cards.shape[1],))])
     header[_CARDS_COLUMN] = cards
-    _write(path, [(_HEADER, header, {}), (_OBJECTS, table, dict(units or {}))], overwrite=overwrite)
+    tables = [(_HEADER, header.dtype, [header], {}), (_OBJECTS, dtype, parts, dict(units or {}))]
+    _write(path, tables, overwrite=overwrite)
 
 
 def write_table(
     path: Path, table: np.ndarray, *, overwrite: bool, name: str = "OBJECTS", units: Mapping[str, str] | None = None
 ) -> None:
     """Write a plain FITS binary table, HDU 1 of the file; parameters and errors are those of `write_ldac`."""
-    _write(path, [(name, table, dict(units or {}))], overwrite=overwrite)
+    _refuse_unstorable(table, path)
+    _write(path, [(name, table.dtype, [table], dict(units or {}))], overwrite=overwrite)
 
 
 def _find(path: Path, image: int | None) -> tuple[Hdu | None, Hdu]:
@@ -241,21 +272,26 @@ def _cards(text: str, path: Path) -> list[str]:
     return [*(kept or _NO_IMAGE), "END".ljust(_CARD)]
 
 
-def _write(path: Path, tables: list[tuple[str, np.ndarray, dict[str, str]]], *, overwrite: bool) -> None:
+def _write(
+    path: Path, tables: list[tuple[str, np.dtype, Iterable[np.ndarray], dict[str, str]]], *, overwrite: bool
+) -> None:
     """Write tables as one file, in one step."""
     if path.exists() and not overwrite:
         raise ConfigError(f"{path} is already there; give --overwrite to replace it")
-    for _, table, _ in tables:
-        _refuse_unstorable(table, path)
+    for _, dtype, _, _ in tables:
+        _refuse_unstorable(np.empty(0, dtype), path)
     try:
         with replacing(path) as temporary, fitsio.FITS(str(temporary), "rw", clobber=True) as file:
-            for name, table, units in tables:
-                rows = np.ascontiguousarray(table)
-                columns = [units.get(column, "") for column in rows.dtype.names or ()]
+            for name, dtype, parts, units in tables:
+                columns = [units.get(column, "") for column in dtype.names or ()]
                 # A table without rows has its columns all the same, which writing it in one call would refuse.
-                file.create_table_hdu(dtype=rows.dtype, extname=name, units=columns)
-                if len(rows):
-                    file[-1].write(rows)
+                file.create_table_hdu(dtype=dtype, extname=name, units=columns)
+                n_row = 0
+                for part in parts:
+                    rows = np.ascontiguousarray(part, dtype=dtype)
+                    if len(rows):
+                        file[-1].write(rows, firstrow=n_row)
+                        n_row += len(rows)
     except (OSError, ValueError) as error:
         raise ConfigError(f"{path}: cannot be written: {_first_line(error)}") from error
 

@@ -9,7 +9,7 @@ import numpy as np
 from shapempi.errors import DataError, MissingInputError
 from shapempi.ids import exposure_from_name
 from shapempi.image import Image
-from shapempi.io.exposure import CFIS_KEYWORDS, KeywordParams, clean_planes, photometry, read_epoch
+from shapempi.io.exposure import CFIS_KEYWORDS, KeywordParams, clean_planes, photometry, read_epoch, sky_level
 from shapempi.io.fits import Hdu, read_section, scan_hdus
 from shapempi.wcs import Wcs
 
@@ -126,5 +126,6 @@ def read_tile(
         header=image_hdu.header,
         path=where,
         epoch=read_epoch((image_hdu.header,), keywords),
+        background=sky_level((image_hdu.header,), keywords.tile_background, where, "tile_background"),
     )
     return image, exposures

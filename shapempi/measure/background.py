@@ -16,10 +16,11 @@ from scipy import ndimage
 from scipy.interpolate import RectBivariateSpline
 
 from shapempi.errors import MeasurementError
+from shapempi.image import Image
 from shapempi.params import Params, key
 from shapempi.product import Product
 
-__all__ = ["BackgroundMesh", "BackgroundParams", "estimate_background"]
+__all__ = ["BackgroundMesh", "BackgroundParams", "background_of", "estimate_background"]
 
 #: Rows evaluated at a time, so that the double-precision temporary stays small.
 ROWS = 512
@@ -215,3 +216,26 @@ def estimate_background(data: np.ndarray, bad: np.ndarray, params: BackgroundPar
     if not (rms > 0 and np.any(estimate.rms(dtype=np.float32) > 0)):
         raise MeasurementError("background: the sky has no noise (rms 0); is the image empty?")
     return BackgroundMesh(values, y.astype(float), x.astype(float), rms)
+
+
+def background_of(image: Image, params: BackgroundParams) -> BackgroundMesh:
+    """Return the background of an image: the level that its header says, if it is to count, or an estimate.
+
+    The rms of the sky is estimated in both cases.
+
+    Parameters
+    ----------
+    image : Image
+        The image; pixels without weight are left out.
+    params : BackgroundParams
+        Boxes, filter and stored mesh.
+
+    Raises
+    ------
+    MeasurementError
+        As `estimate_background`.
+    """
+    mesh = estimate_background(image.data, ~(image.weight > 0), params)
+    if image.background is None:
+        return mesh
+    return BackgroundMesh.constant(image.background, mesh.rms, image.data.shape)

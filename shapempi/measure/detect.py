@@ -11,16 +11,15 @@ from dataclasses import dataclass
 import numpy as np
 import sep
 
-from shapempi.errors import DataError
 from shapempi.measure.background import BackgroundMesh
-from shapempi.measure.detection_table import DETECTION_DTYPE, SexFlag, magnitude
+from shapempi.measure.detection_table import DETECTION_DTYPE, SexFlag, fill_magnitudes, fill_sky
 from shapempi.measure.extraction import extract_objects
 from shapempi.measure.isophote import IsoPixels, core_fwhm
 from shapempi.measure.photometry import measure_photometry, over_the_side
+from shapempi.measure.pixel_source import Frame, PixelSource
 from shapempi.measure.variance import UNUSABLE, noise_ratio, variance_map
 from shapempi.measure.windowed import EXTENT, measure_windowed, window_sigma
 from shapempi.params import Params, key
-from shapempi.wcs import Wcs
 
 __all__ = ["DETECTION_DTYPE", "DetectionParams", "Detections", "SexFlag", "detect"]
 
@@ -59,25 +58,23 @@ class Detections:
         NUMBER of the object that owns a pixel, 0 for none.
     noise_ratio : float
         Factor between the rms of the sky and that of the weight map, applied if `rescale_weights`.
+    further : structured ndarray [n] or None
+        Columns besides that the user asked the engine for.
     """
 
     table: np.ndarray
     segmentation: np.ndarray
     noise_ratio: float
+    further: np.ndarray | None = None
 
 
 def detect(
-    data: np.ndarray,
-    weight: np.ndarray,
-    mask_plane: np.ndarray,
-    wcs: Wcs,
-    *,
-    gain: float,
-    saturate: float,
-    mag_zp: float,
+    source: PixelSource,
+    frame: Frame,
     params: DetectionParams,
+    *,
     background: BackgroundMesh | None = None,
-    overwrite_weight: bool = False,
+    detection: PixelSource | None = None,
 ) -> Detections:
     """Find and measure the objects of an image.
 
@@ -86,26 +83,16 @@ def detect(
 
     Parameters
     ----------
-    data : ndarray of float32 [y, x]
-        Background-subtracted full image [ADU].
-    weight : ndarray of float32 [y, x]
-        Inverse variance [ADU^-2]; 0 is unusable.
-    mask_plane : ndarray of int [y, x]
-        Flag bits, of any integer type.
-    wcs : Wcs
-        WCS of the image.
-    gain : float
-        Electrons per ADU; 0 if unknown.
-    saturate : float
-        Saturation level of the image before the subtraction of the background [ADU]; inf if unknown.
-    mag_zp : float
-        Magnitude of 1 ADU.
+    source : PixelSource
+        The image.
+    frame : Frame
+        What its pixels mean.
     params : DetectionParams
         Thresholds and apertures.
     background : BackgroundMesh, optional
         What was subtracted, for the column BACKGROUND and for saturation; 0 if left out.
-    overwrite_weight : bool, optional
-        Store the variance map in the memory of `weight` (float32 in native order), which saves 400 MB on a tile.
+    detection : PixelSource, optional
+        The image in which objects are found, on the same pixels; `source` if left out.
 
     Returns
     -------
@@ -114,19 +101,14 @@ def detect(
 
     Raises
     ------
-    DataError
-        If the shapes differ.
     MeasurementError
         If the extraction fails for the whole image.
     """
-    if not data.shape == weight.shape == mask_plane.shape:
-        raise DataError(
-            f"detection: shapes of image {data.shape}, weight {weight.shape}, mask {mask_plane.shape} differ"
-        )
-    data = np.ascontiguousarray(data, dtype=np.float32)
-    weight = np.ascontiguousarray(weight, dtype=np.float32)
+    rows = source.read(0, source.shape[0])
+    data, weight, mask_plane = rows.data, rows.weight, rows.flag
+    wcs, gain, saturate, mag_zp = frame.wcs, frame.gain, frame.saturate, frame.mag_zp
     ratio = noise_ratio(data, weight, params.rescale_box) if params.rescale_weights else 1.0
-    variance = variance_map(data, weight, ratio, out=weight if overwrite_weight else None)
+    variance = variance_map(data, weight, ratio, out=weight)
     if data.size == 0 or variance.min() >= UNUSABLE / 2:
         return Detections(np.empty(0, DETECTION_DTYPE), np.zeros(data.shape, np.int32), 1.0)
     objects, segmentation = extract_objects(
@@ -159,14 +141,15 @@ def detect(
     )
     sigma = window_sigma(photometry["radius"])
     windowed = measure_windowed(data, variance, segmentation, objects, sigma, gain)
-    _fill_fluxes(table, photometry, windowed, mag_zp)
+    _fill_fluxes(table, photometry, windowed)
+    fill_magnitudes(table, mag_zp)
     pixels = IsoPixels.of(segmentation, len(objects))
     table["IMAFLAGS_ISO"] = pixels.bits(mask_plane)
     area = objects["a"] * objects["b"]
     table["FWHM_IMAGE"] = core_fwhm(
         data, pixels, objects["x"], objects["y"], objects["peak"], objects["thresh"], saturate - level, area
     )
-    _fill_sky(table, objects, wcs, mag_zp)
+    fill_sky(table, wcs, mag_zp, objects["peak"], objects["thresh"])
     table["FLAGS"] = (
         photometry["flags"]
         | SexFlag.APERTURE * over_the_side(windowed["x"], windowed["y"], EXTENT * sigma, EXTENT * sigma, data.shape)
@@ -192,31 +175,13 @@ def _fill_isophotal(table: np.ndarray, objects: np.ndarray, level: np.ndarray) -
     table["THRESHOLD"] = objects["thresh"]
 
 
-def _fill_fluxes(table: np.ndarray, photometry: np.ndarray, windowed: np.ndarray, mag_zp: float) -> None:
-    """Fill fluxes, magnitudes, radii and the windowed columns."""
+def _fill_fluxes(table: np.ndarray, photometry: np.ndarray, windowed: np.ndarray) -> None:
+    """Fill fluxes, radii and the windowed columns."""
     table["FLUX_AUTO"], table["FLUXERR_AUTO"] = photometry["auto"], photometry["auto_err"]
     table["FLUX_APER"], table["FLUXERR_APER"] = photometry["aper"], photometry["aper_err"]
     table["KRON_RADIUS"], table["FLUX_RADIUS"] = photometry["kron"], photometry["radius"]
     table["FLUX_WIN"], table["FLUXERR_WIN"] = windowed["flux"], windowed["fluxerr"]
-    for kind in ("AUTO", "WIN"):
-        flux, error = table[f"FLUX_{kind}"], table[f"FLUXERR_{kind}"]
-        table[f"MAG_{kind}"] = magnitude(flux, mag_zp)
-        table[f"MAGERR_{kind}"] = 2.5 / np.log(10) * error / np.where(flux > 0, flux, np.nan)
-    error = windowed["fluxerr"]
-    table["SNR_WIN"] = windowed["flux"] / np.where(error > 0, error, np.nan)
     table["XWIN_IMAGE"], table["YWIN_IMAGE"] = windowed["x"] + 1, windowed["y"] + 1
     for name in ("x2", "y2", "xy", "errx2", "erry2", "errxy"):
         table[f"{name.upper()}WIN_IMAGE"] = windowed[name]
     table["FLAGS_WIN"] = windowed["flags"]
-
-
-def _fill_sky(table: np.ndarray, objects: np.ndarray, wcs: Wcs, mag_zp: float) -> None:
-    """Fill sky positions and what needs the local pixel scale."""
-    x, y = objects["x"], objects["y"]
-    table["X_WORLD"], table["Y_WORLD"] = wcs.pixel_to_sky(x, y)
-    table["XWIN_WORLD"], table["YWIN_WORLD"] = wcs.pixel_to_sky(table["XWIN_IMAGE"] - 1, table["YWIN_IMAGE"] - 1)
-    dudx, dudy, dvdx, dvdy = wcs.jacobian(x, y).T
-    pixel_area = np.abs(dudx * dvdy - dudy * dvdx)
-    table["FWHM_WORLD"] = table["FWHM_IMAGE"] * np.sqrt(pixel_area) / 3600.0
-    table["MU_MAX"] = magnitude(objects["peak"] / pixel_area, mag_zp)
-    table["MU_THRESHOLD"] = magnitude(objects["thresh"] / pixel_area, mag_zp)

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
 import numpy as np
 import sep
 
 from shapempi.kernels import _vignet
 from shapempi.measure.detection_table import SexFlag
+from shapempi.measure.mirror import mirror_pixels
 from shapempi.measure.stamp_group import stamp_groups
 from shapempi.measure.variance import UNUSABLE
 
@@ -32,32 +37,57 @@ def over_the_side(
     return leaves_x | leaves_y
 
 
-def _crowded(
-    variance: np.ndarray, segmentation: np.ndarray, objects: np.ndarray, kron: np.ndarray, rows: np.ndarray
-) -> np.ndarray:
-    """Return whether [bool, len(rows)] the Kron ellipse, or the one it was measured in, is crowded."""
-    crowded = np.zeros(len(rows), dtype=bool)
-    chosen, factor = objects[rows], kron[rows]
-    for half, group in stamp_groups(np.maximum(factor, KRON_EXTENT) * chosen["a"] + 1.0):
-        part = chosen[group]
-        (noise, segment), _, offset, _, _ = _vignet.cut(
-            [variance, segmentation],
-            np.ascontiguousarray(part["x"]),
-            np.ascontiguousarray(part["y"]),
-            2 * half + 1,
-            fill=[0.0, -1],
+@dataclass(frozen=True)
+class _Corrected:
+    """The surroundings of some objects with corrected pixels, one under the other as one image.
+
+    Attributes
+    ----------
+    value, variance : ndarray of float32 [n * size, size]
+        Image and variance; pixels of neighbours and unusable pixels have the values of those opposite the object's
+        centre, 0 where these are invalid, too (SExtractor's MASK_TYPE CORRECT).
+    invalid, outside : ndarray of bool [n, size, size]
+        Which pixels were corrected, and which are outside the image.
+    x, y : ndarray of float64 [n]
+        The objects' positions in it.
+    """
+
+    value: np.ndarray
+    variance: np.ndarray
+    invalid: np.ndarray
+    outside: np.ndarray
+    x: np.ndarray
+    y: np.ndarray
+
+    @classmethod
+    def cut(cls, planes: Sequence[np.ndarray], objects: np.ndarray, rows: np.ndarray, half: int) -> _Corrected:
+        """Cut the stamps of the chosen rows from image, variance and segmentation."""
+        size = 2 * half + 1
+        x, y = (np.ascontiguousarray(objects[name][rows]) for name in ("x", "y"))
+        (value, noise, segment), _, offset, _, _ = _vignet.cut(list(planes), x, y, size, fill=[0.0, 0.0, -1])
+        outside = segment < 0
+        invalid = (noise > UNUSABLE / 2) | ((segment > 0) & (segment != (rows + 1)[:, None, None]))
+        mirror_pixels((value, noise), invalid, invalid | outside, offset[:, 0], offset[:, 1])
+        first = size * np.arange(len(rows)) + half
+        stacked = (len(rows) * size, size)
+        return cls(
+            value.reshape(stacked), noise.reshape(stacked), invalid, outside, half + offset[:, 0], first + offset[:, 1]
         )
-        grid = np.arange(-half, half + 1, dtype=float)
-        dx, dy = (grid - offset[:, :1])[:, None, :], (grid - offset[:, 1:])[:, :, None]
-        cxx, cyy, cxy = (part[name][:, None, None] for name in ("cxx", "cyy", "cxy"))
+
+    def is_crowded(self, shapes: np.ndarray, factor: np.ndarray) -> np.ndarray:
+        """Return whether [bool, n] neighbours or unusable pixels fill too much of the ellipses of so many rms [n]."""
+        n, size, _ = self.invalid.shape
+        grid = np.arange(size, dtype=float)
+        dx = (grid - self.x[:, None])[:, None, :]
+        dy = (grid - (self.y - size * np.arange(n))[:, None])[:, :, None]
+        cxx, cyy, cxy = (shapes[name][:, None, None] for name in ("cxx", "cyy", "cxy"))
         r2 = cxx * dx * dx + cyy * dy * dy + cxy * dx * dy
-        own = (rows[group] + 1)[:, None, None]
-        foreign = (noise > UNUSABLE / 2) | ((segment > 0) & (segment != own))
-        for extent in (np.full(len(group), KRON_EXTENT), factor[group]):
-            inside = (r2 <= (extent * extent)[:, None, None]) & (segment >= 0)
+        crowded = np.zeros(n, dtype=bool)
+        for extent in (np.full(n, KRON_EXTENT), factor):
+            inside = (r2 <= (extent * extent)[:, None, None]) & ~self.outside
             total = np.count_nonzero(inside, axis=(1, 2))
-            crowded[group] |= np.count_nonzero(inside & foreign, axis=(1, 2)) > CROWDED_SHARE * total
-    return crowded
+            crowded |= np.count_nonzero(inside & self.invalid, axis=(1, 2)) > CROWDED_SHARE * total
+        return crowded
 
 
 def measure_photometry(
@@ -72,7 +102,11 @@ def measure_photometry(
     aperture_diameter: float,
     light_fraction: float,
 ) -> np.ndarray:
-    """Measure the fluxes of all objects of an image; pixels of neighbours and unusable pixels are left out.
+    """Measure the fluxes of all objects of an image; pixels of neighbours and unusable pixels are corrected.
+
+    They get the values of the pixels opposite the object's centre (SExtractor's MASK_TYPE CORRECT): what is behind a
+    neighbour is as faint as what is on the other side, and not as bright as the mean over the aperture.  The Kron
+    radius is measured without them.
 
     Parameters
     ----------
@@ -97,28 +131,84 @@ def measure_photometry(
         One row per object.
     """
     result = np.zeros(len(objects), PHOTOMETRY_DTYPE)
-    x, y, a, b = (np.ascontiguousarray(objects[name]) for name in ("x", "y", "a", "b"))
-    theta = np.clip(objects["theta"], -np.pi / 2, np.pi / 2)
+    apertures = _Apertures(gain, kron_factor, kron_min, aperture_diameter, light_fraction)
+    x, y = (np.ascontiguousarray(objects[name]) for name in ("x", "y"))
     number = np.arange(1, len(objects) + 1, dtype=np.int32)
-    pixels = {"mask": variance, "maskthresh": UNUSABLE / 2, "segmap": segmentation, "seg_id": number}
-    noise = {"var": variance, "gain": gain if gain > 0 else None}
-    r1, kron_flags = sep.kron_radius(data, x, y, a, b, theta, KRON_EXTENT, **pixels)
-    kron = np.fmax(kron_factor * r1, kron_min)
-    auto, auto_err, auto_flags = sep.sum_ellipse(data, x, y, a, b, theta, kron, subpix=1, **noise, **pixels)
-    aper, aper_err, _ = sep.sum_circle(data, x, y, aperture_diameter / 2, subpix=5, **noise, **pixels)
-    positive = auto > 0
-    radius, _ = sep.flux_radius(
-        data, x, y, KRON_EXTENT * a, light_fraction, normflux=np.where(positive, auto, 1.0), subpix=5, **pixels
-    )
-    either = kron_flags | auto_flags
-    result["kron"], result["auto"], result["auto_err"] = kron, auto, auto_err
-    result["aper"], result["aper_err"] = aper, aper_err
-    result["radius"] = np.where(positive, radius, np.nan)
+    masks = {"mask": variance, "maskthresh": UNUSABLE / 2, "segmap": segmentation, "seg_id": number}
+    result["kron"], masked = apertures.kron(data, x, y, objects, **masks)
+    masked |= apertures.fluxes(data, variance, x, y, objects, result, **masks)
+    touched = np.flatnonzero(masked)
+    planes = (data, variance, segmentation)
+    reach = np.maximum(np.maximum(result["kron"], KRON_EXTENT) * objects["a"], aperture_diameter / 2)
+    for half, group in stamp_groups(reach[touched] + 1.0):
+        rows = touched[group]
+        image, part = _Corrected.cut(planes, objects, rows, half), result[rows]
+        apertures.fluxes(image.value, image.variance, image.x, image.y, objects[rows], part)
+        part["flags"] = SexFlag.CROWDED * image.is_crowded(objects[rows], part["kron"])
+        result[rows] = part
     # Half width and height of an ellipse of k rms are k times the rms along x and y.
-    extent, circle = np.maximum(kron, KRON_EXTENT), aperture_diameter / 2
+    extent, circle = np.maximum(result["kron"], KRON_EXTENT), aperture_diameter / 2
     reach_x, reach_y = (np.maximum(extent * np.sqrt(objects[name]), circle) for name in ("x2", "y2"))
-    result["flags"] = SexFlag.APERTURE * over_the_side(x, y, reach_x, reach_y, data.shape)
-    touched = np.flatnonzero((either & (sep.APER_HASMASKED | sep.APER_ALLMASKED)) != 0)
-    crowded = touched[_crowded(variance, segmentation, objects, kron, touched)]
-    result["flags"][crowded] |= SexFlag.CROWDED
+    result["flags"] |= SexFlag.APERTURE * over_the_side(x, y, reach_x, reach_y, data.shape)
     return result
+
+
+@dataclass(frozen=True)
+class _Apertures:
+    """The apertures of `measure_photometry`, and what is measured in them."""
+
+    gain: float
+    kron_factor: float
+    kron_min: float
+    diameter: float
+    light_fraction: float
+
+    def kron(
+        self, data: np.ndarray, x: np.ndarray, y: np.ndarray, objects: np.ndarray, **masks: Any
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return the Kron factors [isophotal rms, n] of objects at x, y, and whether [bool, n] a pixel was left out."""
+        r1, flags = sep.kron_radius(data, x, y, *_axes(objects), KRON_EXTENT, **masks)
+        return np.fmax(self.kron_factor * r1, self.kron_min), _left_out(flags)
+
+    def fluxes(
+        self,
+        data: np.ndarray,
+        variance: np.ndarray,
+        x: np.ndarray,
+        y: np.ndarray,
+        objects: np.ndarray,
+        result: np.ndarray,
+        **masks: Any,
+    ) -> np.ndarray:
+        """Fill fluxes and light radii of the result, which has the Kron factors; returns as `kron` does."""
+        noise = {"var": variance, "gain": self.gain if self.gain > 0 else None}
+        auto, result["auto_err"], in_ellipse = sep.sum_ellipse(
+            data, x, y, *_axes(objects), result["kron"], subpix=1, **noise, **masks
+        )
+        result["aper"], result["aper_err"], in_circle = sep.sum_circle(
+            data, x, y, self.diameter / 2, subpix=5, **noise, **masks
+        )
+        positive = auto > 0
+        radius, in_growth = sep.flux_radius(
+            data,
+            x,
+            y,
+            KRON_EXTENT * objects["a"],
+            self.light_fraction,
+            normflux=np.where(positive, auto, 1.0),
+            subpix=5,
+            **masks,
+        )
+        result["auto"], result["radius"] = auto, np.where(positive, radius, np.nan)
+        return _left_out(in_ellipse | in_circle | in_growth)
+
+
+def _axes(objects: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return semi-axes and angle of the isophotal ellipses as the library takes them."""
+    a, b = (np.ascontiguousarray(objects[name]) for name in ("a", "b"))
+    return a, b, np.clip(objects["theta"], -np.pi / 2, np.pi / 2)
+
+
+def _left_out(flags: np.ndarray) -> np.ndarray:
+    """Return whether [bool, n] pixels of an aperture were masked."""
+    return np.asarray((flags & (sep.APER_HASMASKED | sep.APER_ALLMASKED)) != 0)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from shapempi.kernels import _vignet
+from shapempi.measure.mirror import mirror_pixels
 from shapempi.measure.stamp_group import stamp_groups
 from shapempi.measure.variance import UNUSABLE
 
@@ -66,16 +67,9 @@ class _Stamps:
 
     def mirror(self, rows: np.ndarray, x: np.ndarray, y: np.ndarray) -> None:
         """Give the invalid pixels of some stamps the values opposite x, y [n]; 0 where those are invalid too."""
-        if rows.size == 0:
-            return
-        invalid, last = self.invalid[rows], len(self.grid) - 1
-        index = np.arange(last + 1)
-        ix, iy = (last + np.rint(2 * centre[rows, None]).astype(int) - index for centre in (x, y))
-        inside = ((iy >= 0) & (iy <= last))[:, :, None] & ((ix >= 0) & (ix <= last))[:, None, :]
-        source = rows[:, None, None], np.clip(iy, 0, last)[:, :, None], np.clip(ix, 0, last)[:, None, :]
-        usable = inside & ~self.invalid[source]
-        for plane in (self.value, self.variance):
-            plane[rows] = np.where(invalid, np.where(usable, plane[source], 0.0), plane[rows])
+        planes = [plane[rows] for plane in (self.value, self.variance)]
+        mirror_pixels(planes, self.invalid[rows], self.invalid[rows], x[rows], y[rows])
+        self.value[rows], self.variance[rows] = planes
 
 
 def window_sigma(half_light_radius: np.ndarray) -> np.ndarray:

@@ -9,21 +9,23 @@ from typing import Any
 import numpy as np
 
 from shapempi.catalog import PSF_STATUS_COLUMNS, STAR_COLUMNS, STAR_STATISTIC_COLUMNS, empty_table
+from shapempi.engines.detection_engine import DetectionEngine
+from shapempi.engines.detection_params import DetectionEngineParams, DetectionOutputParams
 from shapempi.engines.psf_engine import PsfEngine
 from shapempi.engines.psf_params import PsfParams
 from shapempi.ids import CcdId
 from shapempi.image import Image
-from shapempi.measure.background import BackgroundParams, estimate_background
+from shapempi.measure.background import BackgroundParams, background_of
 from shapempi.measure.bright_stars import StarSource, stars_of_image
-from shapempi.measure.detect import DetectionParams, detect
+from shapempi.measure.detected_image import DetectedImage
 from shapempi.measure.mask import BrightStars, MaskParams, MaskPlane, MaskRecipe, make_mask
+from shapempi.measure.pixel_source import ArraySource, Frame
 from shapempi.measure.psf.outcome import PsfFit, PsfStatus
 from shapempi.measure.psf.sample import StarSample
 from shapempi.measure.psf.validate import validate
 from shapempi.measure.setools.outcome import Selection
 from shapempi.measure.setools.program import Program
 from shapempi.measure.stars import StarParams, StarSelection, select_stars
-from shapempi.params import Params
 from shapempi.product import Location, Product, Scalar
 from shapempi.stages.base import Watch
 from shapempi.stages.star_sample import cut_stars
@@ -32,12 +34,12 @@ from shapempi.survey.inputs import SurveyInputs
 __all__ = ["CcdStage", "ExposureParams"]
 
 
-class ExposureParams(Params):
+class ExposureParams(DetectionOutputParams):
     """Mask, background and detection on the CCDs of the exposures."""
 
     mask: MaskParams = MaskParams()
     background: BackgroundParams = BackgroundParams()
-    detection: DetectionParams = DetectionParams()
+    detection: DetectionEngineParams = DetectionEngineParams()
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,8 @@ class CcdStage:
         The settings of the steps.
     selection : Program
         The star selection.
+    detector : DetectionEngine
+        What detects objects.
     psf_engine : PsfEngine
         What makes the PSF models.
     seed : int
@@ -64,6 +68,8 @@ class CcdStage:
         Takes the CCD, the outcome of its star selection, its detections and its FITS header, to write them.
     keep_mask : callable, optional
         Takes the CCD, its image, the bright stars and the mask, to write it.
+    keep_detections : callable, optional
+        Takes the CCD and its image with all that was detected in it, to write it.
     """
 
     inputs: SurveyInputs
@@ -73,10 +79,12 @@ class CcdStage:
     stars: StarParams
     selection: Program
     psf: PsfParams
+    detector: DetectionEngine
     psf_engine: PsfEngine
     seed: int
     keep_selection: Callable[[CcdId, Selection, np.ndarray, str], None] | None = None
     keep_mask: Callable[[CcdId, Image, BrightStars, MaskPlane], None] | None = None
+    keep_detections: Callable[[CcdId, DetectedImage], None] | None = None
 
     def process(self, payload: Mapping[str, Any], inputs: Mapping[str, Location], watch: Watch) -> tuple[Product, int]:
         """Do one CCD; see `Stage.process`.
@@ -88,7 +96,7 @@ class CcdStage:
         DataError, MissingInputError
             If a file of the CCD cannot be used.
         EngineError
-            If the engine of the PSF model cannot run.
+            If the engine of the detection or of the PSF model cannot run.
         """
         ccd = CcdId(int(payload["exposure"]), int(payload["ccd"]))
         with watch("read"):
@@ -101,21 +109,15 @@ class CcdStage:
             if mask.remove:
                 return self._missing(ccd, image, mask), 0
         with watch("background"):
-            mesh = estimate_background(image.data, ~(image.weight > 0), self.exposure.background)
+            mesh = background_of(image, self.exposure.background)
             ny, nx = image.data.shape
             data = image.data - mesh.evaluate(0, ny, 0, nx)
         with watch("detect"):
-            detections = detect(
-                data,
-                image.weight,
-                mask.plane,
-                image.wcs,
-                gain=image.gain,
-                saturate=image.saturate,
-                mag_zp=image.mag_zp,
-                params=self.exposure.detection,
-                background=mesh,
-            )
+            frame = Frame(image.wcs, image.gain, image.saturate, image.mag_zp)
+            source = ArraySource(data, image.weight, mask.plane)
+            detections = self.detector.detect(source, frame, background=mesh)
+            if self.keep_detections is not None:
+                self.keep_detections(ccd, DetectedImage(source, frame, detections, self.detector.version, mesh))
         with watch("stars"):
             scale = image.wcs.pixel_scale(nx / 2, ny / 2)
             rng = np.random.default_rng([self.seed, ccd.exposure, ccd.ccd])
@@ -146,7 +148,9 @@ class CcdStage:
                 "star_statistics": _statistics(ccd, selection),
                 **mesh.to_product().arrays,
             },
-            _attributes(image, mask) | {"n_detection": len(detections.table)} | dict(mesh.to_product().attrs),
+            _attributes(image, mask)
+            | {"n_detection": len(detections.table), "detection_engine": self.detector.version}
+            | dict(mesh.to_product().attrs),
         )
         return _with_model(product, fit), int((~train).sum())
 
@@ -185,6 +189,7 @@ class CcdStage:
                 row[name] = value
         row["n_train"], row["n_test"] = selection.train.sum(), selection.test.sum()
         row["engine"] = self.psf_engine.version.encode("ascii", "replace")
+        row["detection"] = self.detector.version.encode("ascii", "replace")
         if fit.model is not None:
             model = fit.model
             row["n_used"], row["chi2"], row["fwhm"] = model.n_star, model.chi2, model.fwhm

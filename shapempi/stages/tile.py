@@ -8,14 +8,18 @@ from typing import Any
 
 import numpy as np
 
+from shapempi.engines.detection_engine import DetectionEngine
+from shapempi.engines.detection_params import DetectionEngineParams, DetectionOutputParams
 from shapempi.ids import CcdId, TileId
 from shapempi.image import Image
+from shapempi.measure.background import BackgroundMesh
 from shapempi.measure.blocks import partition
 from shapempi.measure.bright_stars import StarSource, stars_of_image
-from shapempi.measure.detect import DetectionParams, detect
+from shapempi.measure.detected_image import DetectedImage
 from shapempi.measure.epochs import find_epochs
 from shapempi.measure.mask import BrightStars, MaskParams, MaskPlane, MaskRecipe, make_mask
-from shapempi.params import Params, key
+from shapempi.measure.pixel_source import ArraySource, Frame
+from shapempi.params import key
 from shapempi.product import Location, Product
 from shapempi.stages.base import ProductReader, Watch
 from shapempi.survey.inputs import SurveyInputs
@@ -38,13 +42,13 @@ class TileMaskParams(MaskParams):
     )
 
 
-class TileDetectionParams(DetectionParams):
+class TileDetectionParams(DetectionEngineParams):
     """Detection on a tile: as on exposures, with deeper deblending."""
 
     deblend_contrast: float = key(0.0005, "Smallest share of the flux that makes a branch an object.", ge=0, le=1)
 
 
-class TileParams(Params):
+class TileParams(DetectionOutputParams):
     """Mask and detection on the tiles."""
 
     mask: TileMaskParams = TileMaskParams()
@@ -67,10 +71,14 @@ class TileStage:
         What is masked: `tile.mask` with the files that it names.
     tile : TileParams
         The settings of the steps.
+    detector : DetectionEngine
+        What detects objects.
     block_size : int
         Largest number of objects in a block.
     keep_mask : callable, optional
         Takes the tile, its image, the bright stars and the mask, to write it.
+    keep_detections : callable, optional
+        Takes the tile and its image with all that was detected in it, to write it.
     """
 
     inputs: SurveyInputs
@@ -78,8 +86,10 @@ class TileStage:
     bright_stars: StarSource | None
     mask: MaskRecipe
     tile: TileParams
+    detector: DetectionEngine
     block_size: int
     keep_mask: Callable[[TileId, Image, BrightStars, MaskPlane], None] | None = None
+    keep_detections: Callable[[TileId, DetectedImage], None] | None = None
 
     def process(self, payload: Mapping[str, Any], inputs: Mapping[str, Location], watch: Watch) -> tuple[Product, int]:
         """Do one tile; see `Stage.process`.
@@ -88,6 +98,8 @@ class TileStage:
         ------
         DataError, MissingInputError
             If a file of the tile cannot be used.
+        EngineError
+            If the engine of the detection cannot run.
         """
         tile = TileId.parse(str(payload["tile"]))
         with watch("read"):
@@ -100,17 +112,15 @@ class TileStage:
             plane, fractions, missing_ratio = mask.compact(), mask.fractions, mask.missing_ratio
             del mask  # 400 MB on a full tile
         with watch("detect"):
-            detections = detect(
-                image.data,
-                image.weight,
-                plane,
-                image.wcs,
-                gain=image.gain,
-                saturate=image.saturate,
-                mag_zp=self.inputs.params.mag_zp,
-                params=self.tile.detection,
-                overwrite_weight=True,
-            )
+            frame = Frame(image.wcs, image.gain, image.saturate, image.mag_zp)
+            mesh = None
+            if image.background is not None:
+                mesh = BackgroundMesh.constant(image.background, 0.0, image.full_shape)
+                np.subtract(image.data, np.float32(image.background), out=image.data)
+            source = ArraySource(image.data, image.weight, plane)
+            detections = self.detector.detect(source, frame, background=mesh)
+            if self.keep_detections is not None:
+                self.keep_detections(tile, DetectedImage(source, frame, detections, self.detector.version, mesh))
         table = detections.table
         with watch("epochs"):
             ccds = [CcdId(int(e), int(c)) for e, c in payload["ccds"]]
@@ -123,6 +133,7 @@ class TileStage:
             "ny": image.full_shape[0],
             "nx": image.full_shape[1],
             "n_object": len(table),
+            "detection_engine": self.detector.version,
             "n_block": len(blocks),
             "missing_ratio": float(missing_ratio),
         }

@@ -23,6 +23,7 @@ from shapempi.measure.background import estimate_background
 from shapempi.measure.detect import detect
 from shapempi.measure.mask import MaskRecipe, bright_stars, make_mask
 from shapempi.measure.moments import adaptive_moments
+from shapempi.measure.pixel_source import ArraySource, Frame
 from shapempi.measure.psf.validate import validate
 from shapempi.measure.stars import select_stars
 from shapempi.sim.draw import draw_ccd
@@ -45,8 +46,8 @@ def take_apart(settings, inputs, exposure, ccd, scene, sky):
     mesh = estimate_background(image.data, ~(image.weight > 0), params.background)
     background = mesh.evaluate(0, ny, 0, nx)
     data = image.data - background
-    keywords = {"gain": image.gain, "saturate": image.saturate, "mag_zp": image.mag_zp}
-    found = detect(data, image.weight, mask.plane, image.wcs, params=params.detection, background=mesh, **keywords)
+    frame = Frame(image.wcs, image.gain, image.saturate, image.mag_zp)
+    found = detect(ArraySource(data, image.weight, mask.plane), frame, params.detection, background=mesh)
     rng = np.random.default_rng([settings.survey.seed, exposure.number, ccd.id.ccd])
     selection = select_stars(found.table, image.wcs.pixel_scale(nx / 2, ny / 2), settings.stars, rng)
     chosen = replace(found, table=found.table[selection.selected])

@@ -240,3 +240,17 @@ def test_real_cutout_of_a_saturated_star():
     section = read_image(paths, 1, (20, 90, 30, 80), keywords=keywords)
     for name in ("data", "weight", "flag"):
         np.testing.assert_array_equal(getattr(section, name), getattr(image, name)[20:90, 30:80])
+
+
+def test_the_sky_is_that_of_the_header_if_a_keyword_is_named(tmp_path, paths):
+    assert read_ccd(paths, 0).background is None
+    assert read_ccd(paths, 0, keywords=KeywordParams(background="ZENITH")).background == 12.5
+    for keyword, complaint in (("CTYPE1", "CTYPE1 is 'RA---TPV', not a number"), ("NONE", "NONE is not in the header")):
+        with pytest.raises(DataError, match=complaint):
+            read_ccd(paths, 0, keywords=KeywordParams(background=keyword))
+
+
+def test_an_image_without_weights_and_by_order(paths):
+    alone = read_image(ExposurePaths(paths.image, None))
+    assert np.array_equal(alone.data, read_ccd(paths, 0).data)
+    assert np.all(alone.weight == 1) and not alone.flag.any()

@@ -8,7 +8,7 @@ import pytest
 from astropy.io import fits
 
 from shapempi.errors import ConfigError, DataError, MissingInputError
-from shapempi.io.ldac import read_ldac, read_ldac_units, write_ldac, write_table
+from shapempi.io.ldac import read_ldac, read_ldac_units, write_ldac, write_ldac_parts, write_table
 
 HEADER = "".join(
     card.ljust(80)
@@ -204,3 +204,19 @@ def test_a_column_without_width_is_left_out(tmp_path):
     assert table.dtype.names == ("NUMBER", "FLUX")
     assert table["NUMBER"].tolist() == [1, 2, 3]
     assert table["FLUX"].tolist() == [1.5, 2.5, 3.5]
+
+
+def test_parts_make_the_same_file_as_the_whole(tmp_path):
+    table = make_table()
+    write_ldac(tmp_path / "whole.fits", table, HEADER, overwrite=False)
+    parts = (table[:3], table[3:3], table[3:4], table[4:])
+    write_ldac_parts(tmp_path / "parts.fits", table.dtype, iter(parts), HEADER, overwrite=False)
+    assert (tmp_path / "parts.fits").read_bytes() == (tmp_path / "whole.fits").read_bytes()
+
+    def broken():
+        yield table[:3]
+        raise RuntimeError("no more")
+
+    with pytest.raises(RuntimeError):
+        write_ldac_parts(tmp_path / "broken.fits", table.dtype, broken(), HEADER, overwrite=False)
+    assert not list(tmp_path.glob("*broken*"))

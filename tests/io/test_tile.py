@@ -8,6 +8,7 @@ import pytest
 import tiny_survey
 
 from shapempi.errors import DataError, MissingInputError
+from shapempi.io.exposure import KeywordParams
 from shapempi.io.tile import read_tile
 
 
@@ -66,3 +67,20 @@ def test_a_tile_with_another_weight(tmp_path, tile):
         file.write(np.ones((5, 5), np.float32))
     with pytest.raises(DataError, match=r"\(5, 5\) differs"):
         read_tile(*tile)
+
+
+def test_zero_point_and_sky_are_those_of_the_header(tile):
+    with fitsio.FITS(str(tile[0]), "rw") as file:
+        file[0].write_key("PHOTZP", 29.5)
+        file[0].write_key("SKY", 12.25)
+        file[0].write_key("NOSKY", "dark")
+    image, _ = read_tile(*tile)
+    assert (image.mag_zp, image.background) == (29.5, None)
+    image, _ = read_tile(*tile, keywords=KeywordParams(tile_background="SKY", background="NONE"))
+    assert image.background == 12.25
+    for keyword, complaint in (
+        ("NOSKY", "NOSKY is 'dark', not a number"),
+        ("NONE", "NONE is not in .*tile_background"),
+    ):
+        with pytest.raises(DataError, match=complaint):
+            read_tile(*tile, keywords=KeywordParams(tile_background=keyword))

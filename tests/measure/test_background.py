@@ -1,11 +1,20 @@
 """Backgrounds: truth by construction, agreement with the estimator's full image, sections bit for bit, failures."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import sep
+from measure.sky import image
 
 from shapempi.errors import MeasurementError
-from shapempi.measure.background import BackgroundMesh, BackgroundParams, _box_side, estimate_background
+from shapempi.measure.background import (
+    BackgroundMesh,
+    BackgroundParams,
+    _box_side,
+    background_of,
+    estimate_background,
+)
 
 PARAMS = BackgroundParams()
 
@@ -162,3 +171,14 @@ def test_images_without_a_background_say_why():
         estimate_background(np.full((300, 300), 5, np.float32), np.zeros(data.shape, bool), PARAMS)
     with pytest.raises(MeasurementError, match="too small"):
         estimate_background(data[:1], np.zeros((1, 300), bool), PARAMS)
+
+
+def test_the_level_of_the_header_counts_if_there_is_one():
+    _, data = sky((300, 280))
+    weight = np.ones(data.shape, np.float32)
+    weight[:, :100], data[:, :100] = 0, 1e5
+    ccd = image(data.shape, data=data, weight=weight)
+    estimated = background_of(ccd, PARAMS)
+    assert np.array_equal(estimated.values, estimate_background(data, weight == 0, PARAMS).values)
+    given = background_of(replace(ccd, background=990.5), PARAMS)
+    assert np.all(given.evaluate(0, 300, 0, 280) == 990.5) and given.rms == estimated.rms

@@ -9,6 +9,7 @@ from measure.sky import wcs
 
 from shapempi.measure.background import BackgroundParams, estimate_background
 from shapempi.measure.detect import DetectionParams, detect
+from shapempi.measure.pixel_source import ArraySource, Frame
 
 FOLDER = Path(__file__).parents[1] / "data" / "emmi"
 #: Column of the catalogue, 0-based.
@@ -26,17 +27,9 @@ def both():
     weight = np.full(data.shape, mesh.rms**-2, np.float32)
     # The settings of the catalogue: no weight map, no deblending, no lower limit of the Kron ellipse.
     params = DetectionParams(deblend_contrast=1.0, kron_min=1e-6, aperture_diameter=10.0, rescale_weights=False)
-    ours = detect(
-        data,
-        weight,
-        np.zeros(data.shape, np.int32),
-        wcs(data.shape),
-        gain=0.0,
-        saturate=50000.0,
-        mag_zp=0.0,
-        params=params,
-        background=mesh,
-    ).table
+    source = ArraySource(data, weight, np.zeros(data.shape, np.int32))
+    frame = Frame(wcs(data.shape), gain=0.0, saturate=50000.0, mag_zp=0.0)
+    ours = detect(source, frame, params, background=mesh).table
     theirs = np.loadtxt(FOLDER / "image.cat")
     assert len(ours) == len(theirs) == 65
     distance = np.hypot(ours["X_IMAGE"][:, None] - theirs[:, 1], ours["Y_IMAGE"][:, None] - theirs[:, 2])

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
+from shapempi.engines.detection_native import NativeDetection
 from shapempi.engines.psf import make_engine
 from shapempi.engines.psf_params import PsfParams
 from shapempi.errors import MeasurementError
@@ -103,6 +104,7 @@ def process(image, *, stars=None, selection=None, psf=None, mask=None):
         stars=StarParams() if stars is None else stars,
         selection=standard_program() if selection is None else selection,
         psf=psf,
+        detector=NativeDetection(exposure.detection),
         psf_engine=make_engine(psf),
         seed=7,
     )
