@@ -40,7 +40,7 @@ _IMAGE_FILES: dict[str, Any] = {
     "output": True,
     "vignet_size": True,
     "mask": {"output"},
-    "detection": {"program": {"scratch", "keep", "timeout", "check_images"}},
+    "detection": {"strip_rows": True, "program": {"scratch", "keep", "timeout", "check_images"}},
 }
 
 
@@ -87,8 +87,8 @@ class Config(Params):
     def digest(self, *contents: str) -> str:
         """Return the fingerprint of everything that decides the catalogue or the units of work.
 
-        The run folder, the progress lines, the simulation, the calibration, the validation and the maps of the sky do
-        not; the rest does.
+        The run folder, the progress lines, the height of strips, the simulation, the calibration, the validation and
+        the maps of the sky do not; the rest does.
 
         Parameters
         ----------

@@ -132,6 +132,8 @@ def test_the_fingerprint_covers_what_decides_the_catalogue(tmp_path):
     assert read(tmp_path, NEEDED + "[simulation]\nseed = 7\n").digest() == plain
     assert read(tmp_path, NEEDED + "[validation.sample]\nbright_snr = 50.0\n").digest() == plain
     assert read(tmp_path, NEEDED + '[stars]\noutput = ["plot"]\n').digest() == plain
+    assert read(tmp_path, NEEDED + "[tile.detection]\nstrip_rows = 99\n").digest() == plain
+    assert read(tmp_path, NEEDED + "[exposure.detection]\nstrip_rows = 99\n").digest() == plain
     assert read(tmp_path, NEEDED + '[psf.psfex]\nkeep = "here"\ntimeout = 9.0\n').digest() == plain
     files = 'output = ["vignets"]\nvignet_size = 31\n'
     program = 'keep = "here"\nscratch = "there"\ntimeout = 9.0\ncheck_images = ["FILTERED"]\n'

@@ -334,13 +334,15 @@ def _find(path: Path, role: str, ccd: int | None, hdu: int | str | None) -> Hdu:
 
 
 def clean_planes(data: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Make float32 planes of finite values; unusable pixels get weight 0, unreadable values 0."""
+    """Make float32 planes of finite values, in place if they are float32; unusable pixels get weight 0, no values 0."""
     data = np.asarray(data, dtype=np.float32)
     weight = np.asarray(weight, dtype=np.float32)
     good = np.isfinite(weight) & (weight > 0) & np.isfinite(data)
-    if not good.all():
-        weight = np.where(good, weight, np.float32(0))
-        data = np.where(np.isfinite(data), data, np.float32(0))
+    bad = np.flatnonzero(~good)
+    if bad.size:
+        weight.flat[bad] = 0.0
+        value = data.flat[bad]
+        data.flat[bad] = np.where(np.isfinite(value), value, np.float32(0))
     return data, weight
 
 

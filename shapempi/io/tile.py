@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,65 @@ from shapempi.io.exposure import CFIS_KEYWORDS, KeywordParams, clean_planes, pho
 from shapempi.io.fits import Hdu, read_section, scan_hdus
 from shapempi.wcs import Wcs
 
-__all__ = ["read_tile", "tile_exposures", "tile_image_hdu"]
+__all__ = ["TilePlanes", "open_planes", "read_tile", "tile_exposures", "tile_image_hdu"]
+
+
+@dataclass(frozen=True)
+class TilePlanes:
+    """The pixels of a tile and its weight, in their files.
+
+    Attributes
+    ----------
+    image, weight : Hdu
+        The HDUs, of one shape.
+    """
+
+    image: Hdu
+    weight: Hdu
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(ny, nx) of the tile."""
+        assert self.image.shape is not None
+        return self.image.shape
+
+    def read(self, box: tuple[int, int, int, int] | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """Read image and weight, or a section (y0, y1, x0, x1), half open.
+
+        Returns
+        -------
+        data, weight : ndarray of float32 [y, x]
+            Image [ADU] and its inverse variance; 0 in both where a pixel has no value.
+
+        Raises
+        ------
+        DataError
+            If a file cannot be decoded.
+        """
+        return clean_planes(read_section(self.image, box), read_section(self.weight, box))
+
+
+def open_planes(image_path: Path, weight_path: Path, role: str = "tile") -> TilePlanes:
+    """Find a tile and its weight in their files.
+
+    Parameters
+    ----------
+    image_path, weight_path : Path
+        The files; the image may be in the primary HDU or in a compressed first extension.
+    role : str, optional
+        What the image is, for messages.
+
+    Raises
+    ------
+    MissingInputError
+        If a file does not exist.
+    DataError
+        If one has no image, or their shapes differ.
+    """
+    image, weight = tile_image_hdu(image_path, role), tile_image_hdu(weight_path, f"{role} weight")
+    if weight.shape != image.shape:
+        raise DataError(f"{weight}: its shape {weight.shape} differs from {image.shape} of {image}; check the files")
+    return TilePlanes(image, weight)
 
 
 def tile_image_hdu(path: Path | str, role: str = "tile") -> Hdu:
@@ -99,18 +158,14 @@ def read_tile(
     MissingInputError, DataError
         As `shapempi.io.exposure.read_image`.
     """
-    image_hdu = tile_image_hdu(image_path, "tile")
-    weight_hdu = tile_image_hdu(weight_path, "tile weight")
+    planes = open_planes(image_path, weight_path)
+    image_hdu, shape = planes.image, planes.shape
     where = str(image_hdu)
-    shape = image_hdu.shape
-    assert shape is not None
-    if weight_hdu.shape != shape:
-        raise DataError(f"{weight_hdu}: its shape {weight_hdu.shape} differs from {shape} of {where}; check the files")
     coadd = keywords.model_copy(update={"default_zero_point": survey_zero_point})
     gain, saturate, mag_zp, flux_scale = photometry((image_hdu.header,), coadd, survey_zero_point, where)
     exposures = tile_exposures(image_hdu.header, where)
     wcs = Wcs(image_hdu.header, where)
-    data, weight = clean_planes(read_section(image_hdu, box), read_section(weight_hdu, box))
+    data, weight = planes.read(box)
     image = Image(
         data=data,
         weight=weight,

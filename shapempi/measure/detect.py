@@ -1,7 +1,7 @@
 """Detection: from a background-subtracted image to a table of objects with SExtractor's columns.
 
-Behaviour specification, section 5.2.  The stages are `variance` (noise), `extraction` (objects), `photometry`,
-`isophote` (core width, mask bits) and `windowed` (positions and moments); this module puts them together.
+Behaviour specification, section 5.  The steps are `variance` (noise), `extraction` (objects) and `measurement` (fluxes,
+windows, core widths, mask bits); each goes through the image in strips, and this module puts them together.
 """
 
 from __future__ import annotations
@@ -11,38 +11,26 @@ from dataclasses import dataclass
 import numpy as np
 import sep
 
+from shapempi.errors import DataError
 from shapempi.measure.background import BackgroundMesh
 from shapempi.measure.detection_table import DETECTION_DTYPE, SexFlag, fill_magnitudes, fill_sky
-from shapempi.measure.extraction import extract_objects
-from shapempi.measure.isophote import IsoPixels, core_fwhm
-from shapempi.measure.photometry import measure_photometry, over_the_side
+from shapempi.measure.extraction import Extraction, ExtractionParams, extract_objects
+from shapempi.measure.measurement import Measurement, measure_objects
+from shapempi.measure.photometry import PhotometryParams
 from shapempi.measure.pixel_source import Frame, PixelSource
-from shapempi.measure.variance import UNUSABLE, noise_ratio, variance_map
-from shapempi.measure.windowed import EXTENT, measure_windowed, window_sigma
-from shapempi.params import Params, key
+from shapempi.measure.section import SectionReader
+from shapempi.measure.variance import noise_ratio
+from shapempi.params import key
 
 __all__ = ["DETECTION_DTYPE", "DetectionParams", "Detections", "SexFlag", "detect"]
 
 
-class DetectionParams(Params):
+class DetectionParams(PhotometryParams, ExtractionParams):
     """How objects are found and measured; the defaults are those of single exposures."""
 
-    threshold: float = key(1.5, "Detection threshold on the filtered image.", unit="rms of a pixel", gt=0)
-    min_area: int = key(5, "Fewest pixels of an object.", unit="pixel", ge=1)
-    deblend_levels: int = key(32, "Number of levels of the deblending tree.", ge=1)
-    deblend_contrast: float = key(0.001, "Smallest share of the flux that makes a branch an object.", ge=0, le=1)
-    clean: bool = key(True, "Merge detections that only the wings of a brighter neighbour lift over the threshold.")
-    clean_efficiency: float = key(1.0, "Efficiency of the cleaning.", gt=0)
     rescale_weights: bool = key(True, "Scale the weight map so that it agrees with the rms of the sky.")
     rescale_box: int = key(
         64, "Side of the boxes in which the rms of the sky is compared.", unit="pixel", ge=16, le=1024, multiple_of=4
-    )
-    kron_factor: float = key(2.5, "Kron ellipse in units of the Kron radius.", gt=0)
-    kron_min: float = key(3.5, "Smallest Kron ellipse.", unit="isophotal rms", gt=0)
-    aperture_diameter: float = key(5.0, "Diameter of the circular aperture.", unit="pixel", gt=0)
-    light_fraction: float = key(0.5, "Fraction of the Kron flux inside FLUX_RADIUS.", gt=0, lt=1)
-    pixel_stack: int = key(
-        1_000_000, "First size of the buffer of active pixels; grows by itself.", unit="pixel", ge=1000
     )
 
 
@@ -53,7 +41,7 @@ class Detections:
     Attributes
     ----------
     table : structured ndarray of DETECTION_DTYPE [n]
-        One row per object, in the order in which the extraction finished them.
+        One row per object, in the order of their first pixels.
     segmentation : ndarray of int32 [y, x]
         NUMBER of the object that owns a pixel, 0 for none.
     noise_ratio : float
@@ -81,6 +69,10 @@ def detect(
     Pixels with a bit in the mask plane take part like all others; the bits are reported in IMAFLAGS_ISO.  Unusable
     pixels (weight not positive, value not finite) do not take part.
 
+    Objects that are found in another image have its positions, moments, Kron radius, ISOAREAF_IMAGE and THRESHOLD;
+    fluxes, FLUX_RADIUS, windowed quantities, FWHM_IMAGE, MU_MAX, MU_THRESHOLD, ISOAREA_IMAGE and saturation are those
+    of the image, as in SExtractor's dual-image mode.
+
     Parameters
     ----------
     source : PixelSource
@@ -101,68 +93,51 @@ def detect(
 
     Raises
     ------
+    DataError
+        If the two images differ in shape.
     MeasurementError
-        If the extraction fails for the whole image.
+        If the extraction fails for the whole image: the threshold is far too low.
     """
-    rows = source.read(0, source.shape[0])
-    data, weight, mask_plane = rows.data, rows.weight, rows.flag
-    wcs, gain, saturate, mag_zp = frame.wcs, frame.gain, frame.saturate, frame.mag_zp
-    ratio = noise_ratio(data, weight, params.rescale_box) if params.rescale_weights else 1.0
-    variance = variance_map(data, weight, ratio, out=weight)
-    if data.size == 0 or variance.min() >= UNUSABLE / 2:
-        return Detections(np.empty(0, DETECTION_DTYPE), np.zeros(data.shape, np.int32), 1.0)
-    objects, segmentation = extract_objects(
-        data,
-        variance,
-        threshold=params.threshold,
-        min_area=params.min_area,
-        deblend_levels=params.deblend_levels,
-        deblend_contrast=params.deblend_contrast,
-        clean=params.clean,
-        clean_efficiency=params.clean_efficiency,
-        pixel_stack=params.pixel_stack,
-        gain=gain,
-    )
+    if detection is not None and detection.shape != source.shape:
+        raise DataError(
+            f"detection: the image in which objects are found has the shape {detection.shape}, that in which they are "
+            f"measured {source.shape}"
+        )
+    image = _reader(source, params)
+    found = image if detection is None else _reader(detection, params)
+    extraction = extract_objects(found, params, frame.gain)
+    objects = extraction.objects
     table = np.zeros(len(objects), DETECTION_DTYPE)
-    if len(objects) == 0:
-        return Detections(table, segmentation, ratio)
-    level = background.at(objects["x"], objects["y"]) if background is not None else np.zeros(len(objects))
-    _fill_isophotal(table, objects, level)
-    photometry = measure_photometry(
-        data,
-        variance,
-        segmentation,
-        objects,
-        gain=gain,
-        kron_factor=params.kron_factor,
-        kron_min=params.kron_min,
-        aperture_diameter=params.aperture_diameter,
-        light_fraction=params.light_fraction,
-    )
-    sigma = window_sigma(photometry["radius"])
-    windowed = measure_windowed(data, variance, segmentation, objects, sigma, gain)
-    _fill_fluxes(table, photometry, windowed)
-    fill_magnitudes(table, mag_zp)
-    pixels = IsoPixels.of(segmentation, len(objects))
-    table["IMAFLAGS_ISO"] = pixels.bits(mask_plane)
-    area = objects["a"] * objects["b"]
-    table["FWHM_IMAGE"] = core_fwhm(
-        data, pixels, objects["x"], objects["y"], objects["peak"], objects["thresh"], saturate - level, area
-    )
-    fill_sky(table, wcs, mag_zp, objects["peak"], objects["thresh"])
-    table["FLAGS"] = (
-        photometry["flags"]
-        | SexFlag.APERTURE * over_the_side(windowed["x"], windowed["y"], EXTENT * sigma, EXTENT * sigma, data.shape)
-        | SexFlag.BLENDED * ((objects["flag"] & sep.OBJ_MERGED) != 0)
-        | SexFlag.SATURATED * (objects["peak"] + level >= saturate)
-        | SexFlag.TRUNCATED * ((objects["flag"] & sep.OBJ_TRUNC) != 0)
-        | SexFlag.DEBLEND_OVERFLOW * ((objects["flag"] & sep.OBJ_DOVERFLOW) != 0)
-    )
-    return Detections(table, segmentation, ratio)
+    if len(objects) > 0:
+        level = background.at(objects["x"], objects["y"]) if background is not None else np.zeros(len(objects))
+        saturate = frame.saturate - level
+        measurement = Measurement(image, found, extraction, params, params.threshold, frame.gain, saturate)
+        measured = measure_objects(measurement, params.strip_rows)
+        _fill_isophotal(table, extraction, measured, level)
+        _fill_fluxes(table, measured["photometry"], measured["windowed"])
+        fill_magnitudes(table, frame.mag_zp)
+        table["IMAFLAGS_ISO"], table["FWHM_IMAGE"] = measured["bits"], measured["fwhm"]
+        fill_sky(table, frame.wcs, frame.mag_zp, measured["peak"], measured["thresh"])
+        table["FLAGS"] = (
+            measured["flags"]
+            | SexFlag.BLENDED * ((objects["flag"] & sep.OBJ_MERGED) != 0)
+            | SexFlag.SATURATED * (measured["peak"] + level >= frame.saturate)
+            | SexFlag.TRUNCATED * ((objects["flag"] & sep.OBJ_TRUNC) != 0)
+            | SexFlag.DEBLEND_OVERFLOW * ((objects["flag"] & sep.OBJ_DOVERFLOW) != 0)
+        )
+    # Pixels of what was merged with an object are its own from here on.
+    np.abs(extraction.segmentation, out=extraction.segmentation)
+    return Detections(table, extraction.segmentation, image.noise_ratio)
 
 
-def _fill_isophotal(table: np.ndarray, objects: np.ndarray, level: np.ndarray) -> None:
+def _reader(source: PixelSource, params: DetectionParams) -> SectionReader:
+    """Return what reads sections of an image with the noise that it has."""
+    return SectionReader(source, noise_ratio(source, params.rescale_box) if params.rescale_weights else 1.0)
+
+
+def _fill_isophotal(table: np.ndarray, extraction: Extraction, measured: np.ndarray, level: np.ndarray) -> None:
     """Fill the columns that the extraction itself gives."""
+    objects = extraction.objects
     table["NUMBER"] = np.arange(1, len(objects) + 1)
     table["X_IMAGE"], table["Y_IMAGE"] = objects["x"] + 1, objects["y"] + 1
     for name in ("x2", "y2", "xy", "errx2", "erry2", "errxy", "a", "b"):
@@ -170,7 +145,8 @@ def _fill_isophotal(table: np.ndarray, objects: np.ndarray, level: np.ndarray) -
     table["THETA_IMAGE"] = np.degrees(objects["theta"])
     table["ELONGATION"] = objects["a"] / objects["b"]
     table["ELLIPTICITY"] = 1.0 - objects["b"] / objects["a"]
-    table["ISOAREA_IMAGE"], table["ISOAREAF_IMAGE"] = objects["tnpix"], objects["npix"]
+    table["ISOAREA_IMAGE"] = measured["tnpix"]
+    table["ISOAREAF_IMAGE"] = objects["npix"] + extraction.merged
     table["BACKGROUND"] = level
     table["THRESHOLD"] = objects["thresh"]
 

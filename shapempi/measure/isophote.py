@@ -7,7 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-__all__ = ["IsoPixels", "core_fwhm"]
+from shapempi.measure.section import Section
+from shapempi.measure.variance import UNUSABLE
+
+__all__ = ["IsoPixels", "core_fwhm", "isophotal"]
 
 #: Pixels handled at a time, so that the double-precision temporaries stay small.
 BATCH_PIXELS = 1 << 18
@@ -32,16 +35,21 @@ class IsoPixels:
     first: np.ndarray
 
     @classmethod
-    def of(cls, segmentation: np.ndarray, n: int) -> IsoPixels:
-        """Collect the pixels of the objects 1 .. n of a segmentation map [int32, y, x]."""
+    def of(cls, segmentation: np.ndarray, number: np.ndarray) -> IsoPixels:
+        """Collect the pixels of the objects of these numbers [int, n] in a segmentation map [int32, y, x]."""
         flat = segmentation.reshape(-1)
-        index = np.flatnonzero(flat)
+        index = np.flatnonzero(flat > 0)
         if flat.size <= np.iinfo(np.int32).max:
             index = index.astype(np.int32)
-        owner = flat[index] - 1
+        owner = flat[index]
+        row = np.full(max(int(number.max(initial=0)), int(owner.max(initial=0))) + 1, -1, np.int32)
+        row[number] = np.arange(len(number))
+        owner = row[owner]
+        chosen = owner >= 0
+        index, owner = index[chosen], owner[chosen]
         order = np.argsort(owner, kind="stable")
         index, owner = index[order], owner[order]
-        return cls(index, owner, np.searchsorted(owner, np.arange(n + 1)))
+        return cls(index, owner, np.searchsorted(owner, np.arange(len(number) + 1)))
 
     def batches(self) -> Iterator[slice]:
         """Yield consecutive objects with about `BATCH_PIXELS` pixels together."""
@@ -65,8 +73,43 @@ class IsoPixels:
         return result
 
 
+def isophotal(section: Section, pixels: IsoPixels, threshold: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Measure the isophotes of objects on an image in which they were not found.
+
+    Parameters
+    ----------
+    section : Section
+        Rows of the image that hold the objects.
+    pixels : IsoPixels
+        The pixels of the objects in these rows.
+    threshold : float
+        Threshold in units of the rms of a pixel.
+
+    Returns
+    -------
+    peak : ndarray of float64 [n]
+        Brightest usable pixel [ADU]; 0 where none is usable.
+    level : ndarray of float64 [n]
+        Mean of the threshold over the usable pixels [ADU]; 0 where none is.
+    n_above : ndarray of int64 [n]
+        Usable pixels above it.
+    """
+    n = len(pixels.first) - 1
+    variance = section.variance.reshape(-1)[pixels.index]
+    usable = variance < UNUSABLE / 2
+    owner = pixels.owner[usable]
+    value = section.data.reshape(-1)[pixels.index[usable]].astype(float)
+    count = np.bincount(owner, minlength=n)
+    level = threshold * np.bincount(owner, weights=np.sqrt(variance[usable].astype(float)), minlength=n)
+    level /= np.maximum(count, 1)
+    peak = np.full(n, -np.inf)
+    np.maximum.at(peak, owner, value)
+    peak[count == 0] = 0.0
+    return peak, level, np.bincount(owner[value > level[owner]], minlength=n)
+
+
 def core_fwhm(
-    data: np.ndarray,
+    section: Section,
     pixels: IsoPixels,
     x: np.ndarray,
     y: np.ndarray,
@@ -83,12 +126,12 @@ def core_fwhm(
 
     Parameters
     ----------
-    data : ndarray of float32 [y, x]
-        Background-subtracted image [ADU].
+    section : Section
+        Rows of the image that hold the objects.
     pixels : IsoPixels
-        The pixels of the objects.
+        The pixels of the objects in these rows.
     x, y : ndarray of float64 [n]
-        Isophotal barycentres, 0-based.
+        Isophotal barycentres, 0-based, in the whole image.
     peak, threshold : ndarray of float64 [n]
         Brightest pixel and detection threshold [ADU].
     saturate : ndarray of float64 [n]
@@ -103,12 +146,12 @@ def core_fwhm(
     """
     fwhm = np.zeros(len(x))
     for rows in pixels.batches():
-        fwhm[rows] = _core_fwhm(data, pixels, x, y, np.maximum(peak / 5.0, threshold), saturate, area, rows)
+        fwhm[rows] = _core_fwhm(section, pixels, x, y, np.maximum(peak / 5.0, threshold), saturate, area, rows)
     return fwhm
 
 
 def _core_fwhm(
-    data: np.ndarray,
+    section: Section,
     pixels: IsoPixels,
     x: np.ndarray,
     y: np.ndarray,
@@ -118,13 +161,14 @@ def _core_fwhm(
     rows: slice,
 ) -> np.ndarray:
     """Measure the widths of some consecutive objects, with pixels between low and high."""
-    n, width = rows.stop - rows.start, data.shape[1]
+    n, width = rows.stop - rows.start, section.data.shape[1]
     part = slice(pixels.first[rows.start], pixels.first[rows.stop])
     owner, index = pixels.owner[part] - rows.start, pixels.index[part]
-    value = data.reshape(-1)[index].astype(float)
+    value = section.data.reshape(-1)[index].astype(float)
     keep = (value > low[rows][owner]) & (value < high[rows][owner]) & (value > 0)
     owner, index, value = owner[keep], index[keep], value[keep]
-    d2 = (index % width - x[rows][owner]) ** 2 + (index // width - y[rows][owner]) ** 2
+    dx, dy = index % width - x[rows][owner], index // width + section.y0 - y[rows][owner]
+    d2 = dx**2 + dy**2
     log, weight = np.log(value), value * value
     terms = (np.ones_like(d2), d2, log, d2 * d2, log * d2)
     s, s_d, s_l, s_dd, s_dl = (np.bincount(owner, weights=weight * term, minlength=n) for term in terms)

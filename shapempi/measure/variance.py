@@ -8,11 +8,13 @@ from __future__ import annotations
 import numpy as np
 import sep
 
+from shapempi.measure.pixel_source import PixelSource
+
 __all__ = ["UNUSABLE", "noise_ratio", "variance_map"]
 
 #: Variance [ADU^2] of pixels that take no part; half of it is the limit from which a pixel is unusable.
 UNUSABLE = 1e30
-#: Rows handled at a time, a multiple of every sensible box size, so that temporaries stay small on a tile.
+#: Rows of an image whose boxes are compared at a time, at most.
 ROWS = 1024
 #: Weights are sampled every so many pixels when the median of a box is taken.
 SAMPLE = 4
@@ -49,15 +51,13 @@ def _box_ratios(data: np.ndarray, weight: np.ndarray, box: int) -> np.ndarray:
     return ratio[np.isfinite(ratio) & (ratio > 0)]
 
 
-def noise_ratio(data: np.ndarray, weight: np.ndarray, box: int) -> float:
+def noise_ratio(source: PixelSource, box: int) -> float:
     """Measure how much noisier the sky is than the weight map says (SExtractor's RESCALE_WEIGHTS).
 
     Parameters
     ----------
-    data : ndarray of float32 [y, x]
-        Background-subtracted image [ADU].
-    weight : ndarray of float32 [y, x]
-        Inverse variance up to a factor.
+    source : PixelSource
+        The image; its weights need be right up to a factor only.
     box : int
         Side of the boxes [pixel]; at most 1024 and a multiple of 4.
 
@@ -66,33 +66,36 @@ def noise_ratio(data: np.ndarray, weight: np.ndarray, box: int) -> float:
     float
         Median over boxes of (rms of the sky) / (rms that the weight says); 1 where no box can tell.
     """
+    # Always the same rows, whatever else is read in strips: the library's boxes begin where its image does.
     step = ROWS // box * box
-    strips = [slice(y, y + step) for y in range(0, data.shape[0], step)]
-    ratios = np.concatenate([_box_ratios(data[rows], weight[rows], box) for rows in strips] or [np.empty(0)])
-    return float(np.median(ratios)) if ratios.size else 1.0
+    ny, nx = source.shape
+    ratios = [np.empty(0)]
+    for y in range(0, ny if nx > 0 else 0, step):
+        rows = source.read(y, min(y + step, ny))
+        ratios.append(_box_ratios(rows.data, rows.weight, box))
+    ratio = np.concatenate(ratios)
+    return float(np.median(ratio)) if ratio.size else 1.0
 
 
-def variance_map(data: np.ndarray, weight: np.ndarray, ratio: float, out: np.ndarray | None = None) -> np.ndarray:
-    """Make the variance map of an image.
+def variance_map(data: np.ndarray, weight: np.ndarray, ratio: float) -> np.ndarray:
+    """Make the variance map of an image, and take its unusable pixels out.
 
     Parameters
     ----------
     data, weight : ndarray of float32 [y, x]
-        Image [ADU] and its inverse variance.
+        Image [ADU] and its inverse variance.  Changed in place: `data` is 0 where it is unusable, `weight` is the
+        result.
     ratio : float
         Factor on the rms that the weight says.
-    out : ndarray of float32 [y, x], optional
-        Where to store the result; may be `weight`.
 
     Returns
     -------
     ndarray of float32 [y, x]
         ratio^2 / weight [ADU^2]; `UNUSABLE` where weight or value are unusable.
     """
-    variance = np.empty(weight.shape, np.float32) if out is None else out
-    for y in range(0, len(data), ROWS):
-        rows = slice(y, y + ROWS)
-        usable = _usable(data[rows], weight[rows])
-        np.divide(np.float32(ratio * ratio), weight[rows], out=variance[rows], where=usable)
-        variance[rows][~usable] = UNUSABLE
-    return variance
+    usable = _usable(data, weight)
+    np.divide(np.float32(ratio * ratio), weight, out=weight, where=usable)
+    unusable = np.flatnonzero(~usable)
+    weight.reshape(-1)[unusable] = UNUSABLE
+    data.reshape(-1)[unusable] = 0.0
+    return weight

@@ -13,10 +13,11 @@ import numpy as np
 
 from shapempi.kernels import _vignet
 from shapempi.measure.mirror import mirror_pixels
-from shapempi.measure.stamp_group import stamp_groups
+from shapempi.measure.section import Section
+from shapempi.measure.stamp_group import stamp_groups, stamp_half
 from shapempi.measure.variance import UNUSABLE
 
-__all__ = ["EXTENT", "WINDOWED_DTYPE", "WindowedFlag", "measure_windowed", "window_sigma"]
+__all__ = ["EXTENT", "WINDOWED_DTYPE", "WindowedFlag", "measure_windowed", "window_reach", "window_sigma"]
 
 #: The window ends at this many sigma.
 EXTENT = 4.0
@@ -82,7 +83,7 @@ def _cut(
 ) -> tuple[_Stamps, np.ndarray, np.ndarray]:
     """Cut the stamps of one group; returns them and the positions x, y relative to their middles."""
     (value, variance, segment), _, offset, _, _ = _vignet.cut(list(planes), x, y, 2 * half + 1, fill=[0.0, UNUSABLE, 0])
-    invalid = (variance > UNUSABLE / 2) | ((segment != 0) & (segment != number[:, None, None]))
+    invalid = (variance > UNUSABLE / 2) | ((segment > 0) & (segment != number[:, None, None]))
     value[invalid] = variance[invalid] = 0.0
     return _Stamps(value, variance, invalid, sigma, np.arange(-half, half + 1, dtype=float)), offset[:, 0], offset[:, 1]
 
@@ -172,24 +173,32 @@ def _sums(plane: np.ndarray, ux: np.ndarray, uy: np.ndarray) -> tuple[np.ndarray
     )
 
 
+def window_reach(sigma: np.ndarray) -> np.ndarray:
+    """Return how many rows [n] around their barycentres the windows of these sigmas [pixel] need."""
+    return stamp_half(_radius(sigma)) + 1
+
+
+def _radius(sigma: np.ndarray) -> np.ndarray:
+    """Return the radius [pixel, n] of the circle that a stamp must hold."""
+    return EXTENT * sigma + 1.0 + WANDER
+
+
 def measure_windowed(
-    data: np.ndarray,
-    variance: np.ndarray,
-    segmentation: np.ndarray,
-    objects: np.ndarray,
-    sigma: np.ndarray,
-    gain: float,
+    section: Section, segmentation: np.ndarray, objects: np.ndarray, number: np.ndarray, sigma: np.ndarray, gain: float
 ) -> np.ndarray:
-    """Measure all objects of an image under a Gaussian window.
+    """Measure some objects of an image under a Gaussian window.
 
     Parameters
     ----------
-    data, variance : ndarray of float32 [y, x]
-        Background-subtracted image [ADU] and its variance [ADU^2], `UNUSABLE` for pixels to replace.
+    section : Section
+        Rows of the image that hold the stamps; what is not in them counts as outside the image.
     segmentation : ndarray of int32 [y, x]
-        Number of the object that owns a pixel, 0 for none; row i of `objects` has number i + 1.
+        The same rows of the map: number of the object that owns a pixel, 0 or less for none.
     objects : structured ndarray [n]
-        Isophotal measurements: `x`, `y` (0-based), `x2`, `y2`, `xy`, `errx2`, `erry2`, `errxy`, `cxx`, `cyy`, `cxy`.
+        Isophotal measurements: `x`, `y` (0-based, in the whole image), `x2`, `y2`, `xy`, `errx2`, `erry2`, `errxy`,
+        `cxx`, `cyy`, `cxy`.
+    number : ndarray of int32 [n]
+        Their numbers in the map.
     sigma : ndarray of float64 [n]
         Sigma of the windows [pixel].
     gain : float
@@ -201,10 +210,10 @@ def measure_windowed(
         Where a flag is set, position, moments and their errors are the isophotal ones.
     """
     result = np.zeros(len(objects), WINDOWED_DTYPE)
-    planes = (data, variance, segmentation)
-    for half, rows in stamp_groups(EXTENT * sigma + 1.0 + WANDER):
+    planes = (section.data, section.variance, segmentation)
+    for half, rows in stamp_groups(_radius(sigma)):
         x, y = np.ascontiguousarray(objects["x"][rows]), np.ascontiguousarray(objects["y"][rows])
-        stamps, dx, dy = _cut(planes, (rows + 1).astype(np.int32), x, y, sigma[rows], half)
+        stamps, dx, dy = _cut(planes, number[rows], x, y - section.y0, sigma[rows], half)
         found = _moments(stamps, *_centre(stamps, dx, dy), gain)
         found["x"] += x - dx
         found["y"] += y - dy

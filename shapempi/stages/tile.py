@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,10 +19,11 @@ from shapempi.measure.bright_stars import StarSource, stars_of_image
 from shapempi.measure.detected_image import DetectedImage
 from shapempi.measure.epochs import find_epochs
 from shapempi.measure.mask import BrightStars, MaskParams, MaskPlane, MaskRecipe, make_mask
-from shapempi.measure.pixel_source import ArraySource, Frame
+from shapempi.measure.pixel_source import Frame
 from shapempi.params import key
 from shapempi.product import Location, Product
 from shapempi.stages.base import ProductReader, Watch
+from shapempi.stages.tile_source import PlanesSource, TileSource
 from shapempi.survey.inputs import SurveyInputs
 from shapempi.wcs import Wcs
 
@@ -103,22 +105,25 @@ class TileStage:
         """
         tile = TileId.parse(str(payload["tile"]))
         with watch("read"):
-            image, _ = self.inputs.read_tile(tile)
+            planes = self.inputs.open_tile(tile)
+            found_in = self.inputs.open_detection(tile)
+            image, _ = self.inputs.read_tile(tile, (0, 1, 0, planes.shape[1]))
         with watch("mask"):
             bright = stars_of_image(self.bright_stars, image, self.mask)
-            mask = make_mask(image, bright, self.mask)
+            source = TileSource(image, planes, partial(self._make_mask, bright))
             if self.keep_mask is not None:
-                self.keep_mask(tile, image, bright, mask)
-            plane, fractions, missing_ratio = mask.compact(), mask.fractions, mask.missing_ratio
-            del mask  # 400 MB on a full tile
+                # The files of a mask are of the tile in one piece, and so is what they take of memory.
+                whole, _ = self.inputs.read_tile(tile)
+                self.keep_mask(tile, whole, bright, self._make_mask(bright, whole))
+                del whole
         with watch("detect"):
             frame = Frame(image.wcs, image.gain, image.saturate, image.mag_zp)
             mesh = None
             if image.background is not None:
                 mesh = BackgroundMesh.constant(image.background, 0.0, image.full_shape)
-                np.subtract(image.data, np.float32(image.background), out=image.data)
-            source = ArraySource(image.data, image.weight, plane)
-            detections = self.detector.detect(source, frame, background=mesh)
+            detection = None if found_in is None else PlanesSource(found_in)
+            detections = self.detector.detect(source, frame, background=mesh, detection=detection)
+            source.finish()
             if self.keep_detections is not None:
                 self.keep_detections(tile, DetectedImage(source, frame, detections, self.detector.version, mesh))
         table = detections.table
@@ -135,9 +140,9 @@ class TileStage:
             "n_object": len(table),
             "detection_engine": self.detector.version,
             "n_block": len(blocks),
-            "missing_ratio": float(missing_ratio),
+            "missing_ratio": source.missing_ratio,
         }
-        attrs |= {f"masked_{name.lower()}": float(part) for name, part in fractions.items()}
+        attrs |= {f"masked_{name.lower()}": part for name, part in source.fractions.items()}
         arrays = {
             "objects": table,
             "epochs": epochs,
@@ -147,6 +152,10 @@ class TileStage:
             "block_ccds": block_ccds,
         }
         return Product(arrays, attrs), len(table)
+
+    def _make_mask(self, bright: BrightStars, section: Image) -> MaskPlane:
+        """Make the mask of a section of a tile."""
+        return make_mask(section, bright, self.mask)
 
     def _geometry(self, ccd: CcdId, location: Location | None) -> tuple[Wcs, tuple[int, int, int, int]]:
         """Return WCS and valid box of a CCD, from its product or, if that failed, from its file."""

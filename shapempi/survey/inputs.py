@@ -11,7 +11,7 @@ from shapempi.errors import ConfigError, DataError, MissingInputError
 from shapempi.ids import CcdId, TileId
 from shapempi.image import Image
 from shapempi.io.exposure import ExposurePaths, KeywordParams, read_ccd
-from shapempi.io.tile import read_tile, tile_exposures, tile_image_hdu
+from shapempi.io.tile import TilePlanes, open_planes, read_tile, tile_exposures, tile_image_hdu
 from shapempi.params import REQUIRED, Params, key
 from shapempi.survey.footprints import CcdFootprint, read_footprints
 
@@ -44,6 +44,14 @@ class InputParams(Params):
     flag_required: bool = key(True, "Whether an exposure without its flag file is refused, or counts as unflagged.")
     tile_name: str = key("CFIS.{tile}.r.fits", "File name of a tile.", pattern=_TILE)
     tile_weight_name: str = key("CFIS.{tile}.r.weight.fits.fz", "File name of a tile's weight.", pattern=_TILE)
+    tile_detection_name: str = key(
+        "",
+        "File name of the image in which a tile's objects are found, on the same pixels; empty for the tile itself.",
+        pattern=f"^$|{_TILE}",
+    )
+    tile_detection_weight_name: str = key(
+        "", "File name of its weight; empty for the tile's weight.", pattern=f"^$|{_TILE}"
+    )
     n_ccd: int = key(40, "CCDs of the camera.", ge=1)
     mag_zp: float = key(30.0, "Common magnitude zero point of the survey, that of the tiles.", unit="mag")
     keywords: KeywordParams = KeywordParams()
@@ -126,6 +134,38 @@ class SurveyInputs:
             for name in (params.tile_name, params.tile_weight_name)
         )
         return image, weight
+
+    def detection_paths(self, tile: TileId) -> tuple[Path, Path] | None:
+        """Return the image in which a tile's objects are found and its weight; None where that is the tile."""
+        params = self.params
+        if not params.tile_detection_name:
+            return None
+        names = params.tile_detection_name, params.tile_detection_weight_name or params.tile_weight_name
+        image, weight = (_present(params.tile_folder / name.replace("{tile}", str(tile))) for name in names)
+        return image, weight
+
+    def open_tile(self, tile: TileId) -> TilePlanes:
+        """Find the pixels of a tile; see `shapempi.io.tile.open_planes`."""
+        return open_planes(*self.tile_paths(tile))
+
+    def open_detection(self, tile: TileId) -> TilePlanes | None:
+        """Find the pixels of the image in which a tile's objects are found; None where that is the tile.
+
+        Raises
+        ------
+        MissingInputError, DataError
+            If its files cannot be used, or have another shape than the tile.
+        """
+        paths = self.detection_paths(tile)
+        if paths is None:
+            return None
+        found, measured = open_planes(*paths, "detection image"), tile_image_hdu(self.tile_paths(tile)[0])
+        if found.shape != measured.shape:
+            raise DataError(
+                f"{found.image}: its shape {found.shape} differs from {measured.shape} of {measured}, in which its "
+                "objects are to be measured; check [input] tile_detection_name"
+            )
+        return found
 
     def read_ccd(self, ccd: CcdId, box: tuple[int, int, int, int] | None = None) -> Image:
         """Read one CCD or a section of it; see `shapempi.io.exposure.read_ccd`."""
@@ -231,6 +271,8 @@ def find_inputs(params: InputParams) -> SurveyInputs:
         folder: Path = getattr(params, name)
         if not folder.is_dir():
             raise MissingInputError(f"{folder}: this folder does not exist; correct [input] {name}")
+    if params.tile_detection_weight_name and not params.tile_detection_name:
+        raise ConfigError("[input] tile_detection_weight_name is of no use without tile_detection_name; give that, too")
     inputs = SurveyInputs(params)
     problems: list[Problem] = []
     if params.star_catalogue is not None and not params.star_catalogue.exists():
@@ -248,6 +290,10 @@ def find_inputs(params: InputParams) -> SurveyInputs:
         exposures_of[tile] = ()
         if not weight.is_file():
             problems.append(_absent(weight, "tile weight", f"tile {tile}"))
+        roles = ("detection image", "detection weight")
+        for path, role in zip(inputs.detection_paths(tile) or (), roles, strict=False):
+            if path != weight and not path.is_file():
+                problems.append(_absent(path, role, f"tile {tile}"))
         try:
             hdu = tile_image_hdu(image)
             exposures_of[tile] = tuple(tile_exposures(hdu.header, str(hdu)))

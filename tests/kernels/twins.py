@@ -83,3 +83,41 @@ def count_bits(plane, bits):
 def inside_border(shape, width):
     y, x = np.mgrid[: shape[0], : shape[1]]
     return np.minimum(np.minimum(x, shape[1] - 1 - x), np.minimum(y, shape[0] - 1 - y)) < width
+
+
+def smooth(data, kernel):
+    """The filter in single precision, its pixels in order."""
+    ky, kx = kernel.shape
+    padded = np.pad(data, ((ky // 2, ky // 2), (kx // 2, kx // 2)))
+    out = np.zeros_like(data)
+    for i in range(ky):
+        for j in range(kx):
+            out += kernel[i, j] * padded[i : i + data.shape[0], j : j + data.shape[1]]
+    return out
+
+
+def label(smoothed, variance, threshold):
+    """8-connected regions by flooding from each first pixel."""
+    above = smoothed > np.float32(threshold) * np.sqrt(variance)
+    labels = np.zeros(above.shape, np.int32)
+    boxes, counts, peaks = [], [], []
+    for first in zip(*np.nonzero(above), strict=True):
+        if labels[first]:
+            continue
+        waiting, members = [first], []
+        labels[first] = len(boxes) + 1
+        while waiting:
+            y, x = waiting.pop()
+            members.append((y, x))
+            for near in ((y + dy, x + dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1)):
+                if all(0 <= k < n for k, n in zip(near, above.shape, strict=True)) and above[near] and not labels[near]:
+                    labels[near] = len(boxes) + 1
+                    waiting.append(near)
+        rows, columns = np.array(members).T
+        boxes.append((rows.min(), rows.max() + 1, columns.min(), columns.max() + 1))
+        counts.append(len(members))
+        mine = np.where(labels == len(boxes), smoothed, -np.inf)
+        highest = [mine[max(y - 1, 0) : y + 2, max(x - 1, 0) : x + 2].max() for y, x in members]
+        peaks.append(sum(mine[member] == top for member, top in zip(members, highest, strict=True)))
+    numbers = (np.array(some, np.int64) for some in (counts, peaks))
+    return labels, np.array(boxes, np.int64).reshape(-1, 4), *numbers

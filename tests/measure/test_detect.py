@@ -9,7 +9,6 @@ from measure.sky import SCALE, add_gaussian, wcs
 from shapempi.errors import DataError, MeasurementError
 from shapempi.measure.background import BackgroundMesh
 from shapempi.measure.detect import DETECTION_DTYPE, DetectionParams, SexFlag, detect
-from shapempi.measure.extraction import extract_objects
 from shapempi.measure.pixel_source import ArraySource, Frame
 from shapempi.measure.variance import noise_ratio, variance_map
 
@@ -246,13 +245,19 @@ def test_noise_ratio_follows_a_varying_weight_map():
     weight = (25 / sigma**2).astype(np.float32)
     weight[:, 100:130] = 0
     data[:, 100:130] = np.nan
-    assert noise_ratio(data, weight, 64) == pytest.approx(5, rel=0.03)
-    assert noise_ratio(data[:20, :30].copy(), weight[:20, :30].copy(), 64) == pytest.approx(5, rel=0.15)
-    assert noise_ratio(data, np.zeros_like(weight), 64) == 1.0
-    assert noise_ratio(np.zeros_like(data), np.ones_like(weight), 64) == 1.0
-    variance = variance_map(data, weight, 5.0)
+    plane = np.zeros(data.shape, np.uint8)
+    assert noise_ratio(ArraySource(data, weight, plane), 64) == pytest.approx(5, rel=0.03)
+    small = ArraySource(data[:20, :30], weight[:20, :30], plane[:20, :30])
+    assert noise_ratio(small, 64) == pytest.approx(5, rel=0.15)
+    assert noise_ratio(ArraySource(data, np.zeros_like(weight), plane), 64) == 1.0
+    assert noise_ratio(ArraySource(np.zeros_like(data), np.ones_like(weight), plane), 64) == 1.0
     good = weight > 0
-    assert np.allclose(variance[good], sigma[good] ** 2, rtol=1e-5) and np.all(variance[~good] > 1e29)
+    variance = variance_map(data, weight, 5.0)
+    assert (
+        np.allclose(variance[good], sigma[good] ** 2, rtol=1e-5)
+        and np.all(variance[~good] > 1e29)
+        and not data[~good].any()
+    )
 
 
 def test_photon_noise_enters_the_errors(field):
@@ -326,18 +331,7 @@ def test_wrong_shapes_and_hopeless_thresholds_are_errors():
         run(data, np.ones((30, 20), np.float32))
     checker = np.random.default_rng(0).normal(1000, 100, (400, 400)).astype(np.float32)
     with pytest.raises(MeasurementError, match="is the background subtracted"):
-        extract_objects(
-            checker,
-            np.ones_like(checker),
-            threshold=1e-3,
-            min_area=1,
-            deblend_levels=64,
-            deblend_contrast=0.0,
-            clean=False,
-            clean_efficiency=1.0,
-            pixel_stack=1000,
-            gain=0.0,
-        )
+        run(checker, params=DetectionParams(rescale_weights=False))
 
 
 def test_columns_are_documented():
