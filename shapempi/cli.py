@@ -10,7 +10,7 @@ import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
-from shapempi import __version__, bench_verbs, image_verbs, psf_verbs, star_verbs, verbs
+from shapempi import __version__, bench_verbs, image_verbs, look_verbs, psf_verbs, star_verbs, verbs
 from shapempi.engines.detection import ENGINES as DETECTION_ENGINES
 from shapempi.errors import (
     ConfigError,
@@ -128,13 +128,17 @@ def _parser() -> argparse.ArgumentParser:
 
     verb = commands.add_parser("export", help="write the catalogue in another form")
     verb.add_argument("run", type=Path, metavar="RUN", help="run folder")
-    verb.add_argument("--format", choices=["fits"], default="fits", help="file format")
+    verb.add_argument("--format", choices=["fits", "ldac"], default="fits", help="FITS table, or a FITS_LDAC per tile")
     verb.add_argument("--grammar", choices=list(GRAMMARS), default="native", help="column names")
-    verb.add_argument("--output", type=Path, help="file to write (RUN/catalogue.fits)")
+    verb.add_argument("--output", type=Path, help="file to write (RUN/catalogue.fits), folder for ldac (RUN/sexcat)")
+    verb.add_argument(
+        "--vignets", action="store_true", help="with ldac: stamps of the tile, neighbours and bad pixels -1e30"
+    )
     verb.add_argument("--overwrite", action="store_true", help="replace a file that is already there")
     verb.set_defaults(verb=verbs.export)
 
     _add_image_verbs(commands)
+    look_verbs.add_look(commands)
     _add_psf_verbs(commands)
 
     verb = commands.add_parser(

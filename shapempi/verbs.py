@@ -20,6 +20,7 @@ from shapempi.chain import calibrate_chain, catalogue_and_truth, check_chain, ti
 from shapempi.config import Config, commented_toml, load
 from shapempi.config import reference as key_reference
 from shapempi.errors import ConfigError, ShapempiError
+from shapempi.export_ldac import export_tiles
 from shapempi.flags import ObjectFlag, PixelFlag
 from shapempi.gather import gather as gather_run
 from shapempi.gather import read_plan
@@ -173,7 +174,26 @@ def report(options: argparse.Namespace) -> int:
 
 
 def export(options: argparse.Namespace) -> int:
+    """Write the catalogue in another form."""
+    return {"fits": _export_fits, "ldac": _export_ldac}[options.format](options)
+
+
+def _export_ldac(options: argparse.Namespace) -> int:
+    """Write every tile as SExtractor would have left it."""
+    if options.grammar != "native":
+        raise ConfigError(f"--grammar {options.grammar} is for --format fits: FITS_LDAC has SExtractor's names")
+    folder = options.output or options.run / "sexcat"
+    result = export_tiles(options.run, folder, vignets=options.vignets, overwrite=options.overwrite)
+    print(f"{folder}: {len(result.paths)} tiles, {result.n_object} objects")
+    for text in result.missing:
+        print(f"shapempi: not written: {text}; see `shapempi status {options.run}`", file=sys.stderr)
+    return 1 if result.missing else 0
+
+
+def _export_fits(options: argparse.Namespace) -> int:
     """Write the catalogue as FITS."""
+    if options.vignets:
+        raise ConfigError("--vignets is for --format ldac")
     target = options.output or options.run / "catalogue.fits"
     n_row = write_fits(
         options.run / "catalogue.h5",

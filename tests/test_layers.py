@@ -21,12 +21,29 @@ BELOW_CONFIG = {"stages", "engines", "mpi", "sim", "report", "calibration", "val
 #: What the modules of a layer may import besides their own layer.
 MAY_IMPORT = {
     "__main__": {"cli"},
-    "cli": {"verbs", "psf_verbs", "image_verbs", "star_verbs", "bench_verbs", "engines", "grammar", "errors"},
-    "verbs": {"run", "calibrate", "chain", "gather", "grammar", "units", "config"} | BELOW_CONFIG,
+    "cli": {
+        "verbs",
+        "psf_verbs",
+        "image_verbs",
+        "star_verbs",
+        "look_verbs",
+        "bench_verbs",
+        "engines",
+        "grammar",
+        "errors",
+    },
+    "verbs": {"run", "export_ldac", "calibrate", "chain", "gather", "grammar", "units", "config"} | BELOW_CONFIG,
     "psf_verbs": {"validate_psf", "interpolate", "selection", "config"} | BELOW_CONFIG,
     "image_verbs": {"masking", "detecting", "config"} | BELOW_CONFIG,
     "star_verbs": {"star_extraction", "config"} | SURVEY,
     "bench_verbs": BELOW_CONFIG,
+    "look_verbs": {"look", "look_file", "look_unit", "look_object", "run_view"} | SURVEY,
+    "look_object": {"look", "run_view", "stages", "measure", "report"} | SURVEY,  # one object in all epochs
+    "look_unit": {"look", "run_view", "measure", "report"} | SURVEY,  # CCDs and tiles of a run
+    "look_file": {"look", "report"} | SURVEY,
+    "look": {"report"} | SURVEY,
+    "export_ldac": {"run_view", "stages", "measure"} | SURVEY,
+    "run_view": {"gather", "units", "masking", "report", "config"} | SURVEY,  # a run by the names that people type
     "calibrate": {"config"} | BELOW_CONFIG,
     "chain": {"run", "gather", "config"} | BELOW_CONFIG,
     "run": {"crew", "units", "selection", "masking", "star_catalogue", "config"} | BELOW_CONFIG,

@@ -102,6 +102,7 @@ def write_ldac(
     *,
     overwrite: bool,
     units: Mapping[str, str] | None = None,
+    more: Mapping[str, np.ndarray] | None = None,
 ) -> None:
     """Write a catalogue that SExtractor's family of programs can read.
 
@@ -118,6 +119,8 @@ def write_ldac(
         Whether a file that is there may be replaced.
     units : mapping of str to str, optional
         Units of columns.
+    more : mapping of str to structured ndarray, optional
+        Further tables by the names of their HDUs, in order, behind the objects: those of the epochs, say (section 5.3).
 
     Raises
     ------
@@ -127,7 +130,7 @@ def write_ldac(
         If FITS cannot hold the header or a column; the message names it.
     """
     _refuse_unstorable(table, path)
-    write_ldac_parts(path, table.dtype, [table], header_text, overwrite=overwrite, units=units)
+    write_ldac_parts(path, table.dtype, [table], header_text, overwrite=overwrite, units=units, more=more)
 
 
 def write_ldac_parts(
@@ -138,12 +141,13 @@ def write_ldac_parts(
     *,
     overwrite: bool,
     units: Mapping[str, str] | None = None,
+    more: Mapping[str, np.ndarray] | None = None,
 ) -> None:
     """Write a catalogue whose rows come part by part: vignets of many objects need not be in memory at once.
 
     Parameters
     ----------
-    path, header_text, overwrite, units
+    path, header_text, overwrite, units, more
         As in `write_ldac`.
     dtype : dtype
         The columns.
@@ -159,6 +163,7 @@ def write_ldac_parts(
     header = np.zeros(1, dtype=[(_CARDS_COLUMN, "S80", (cards.shape[1],))])
     header[_CARDS_COLUMN] = cards
     tables = [(_HEADER, header.dtype, [header], {}), (_OBJECTS, dtype, parts, dict(units or {}))]
+    tables += [(name, rows.dtype, [rows], {}) for name, rows in (more or {}).items()]
     _write(path, tables, overwrite=overwrite)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,67 +10,23 @@ import numpy as np
 
 from shapempi.catalog import COLUMNS, EPOCH_COLUMNS, empty_table
 from shapempi.flags import ObjectFlag
-from shapempi.ids import BlockId, CcdId, TileId
-from shapempi.kernels import _vignet
-from shapempi.measure.background import BackgroundMesh
-from shapempi.measure.epochs import count_epochs, select_objects
+from shapempi.ids import BlockId, TileId
 from shapempi.measure.moments import adaptive_moments, to_sky
-from shapempi.measure.psf.outcome import PsfStatus
 from shapempi.measure.shape_params import ShapeParams
 from shapempi.measure.shapes import measure_shapes
 from shapempi.measure.spread import SpreadParams, mean_sigma, spread_model
-from shapempi.measure.vignets import (
-    CcdSection,
-    CutVignets,
-    Dropped,
-    TileSegmentation,
-    VignetParams,
-    cut_stacks,
-    section_box,
-    segmentation_box,
-)
+from shapempi.measure.vignets import CutVignets, Dropped, TileSegmentation, VignetParams
 from shapempi.product import Location, Product
-from shapempi.psf import PsfModel
 from shapempi.stages.base import ProductReader, Watch
+from shapempi.stages.vignets import TileObjects, VignetSource
 from shapempi.survey.grid import primary_of
 from shapempi.survey.inputs import SurveyInputs
 from shapempi.vignet import VignetStacks
-from shapempi.wcs import Wcs
 
 __all__ = ["BlockStage"]
 
-#: Side of the cells that name the objects' random numbers [pixel]: smaller than the distance of any two detections,
-#: larger than the errors of positions, which must rarely move an object to another cell.
-_CELL = 4
-
 #: Shape of the PSF model in one epoch of one object.
 _PSF_SHAPE_DTYPE = np.dtype([("g1", "f8"), ("g2", "f8"), ("T", "f8"), ("flag", "i2")])
-
-
-@dataclass(frozen=True)
-class _Objects:
-    """The objects of one block, as the tile's unit left them."""
-
-    block: BlockId
-    table: np.ndarray
-    epochs: np.ndarray
-    wcs: Wcs
-    shape: tuple[int, int]
-    x: np.ndarray
-    y: np.ndarray
-    tiles: tuple[TileId, ...]
-
-    @property
-    def place(self) -> np.ndarray:
-        """The tile's cell that each object is in, as an index."""
-        ny, nx = self.shape
-        row, column = (np.clip(v, 0, n - 1).astype(np.int64) // _CELL for v, n in ((self.y, ny), (self.x, nx)))
-        return row * nx + column
-
-    @property
-    def n_epoch(self) -> np.ndarray:
-        """Epochs of each object, lost ones included."""
-        return count_epochs(self.epochs, len(self.table))
 
 
 @dataclass(frozen=True)
@@ -106,95 +62,33 @@ class BlockStage:
         """
         block = BlockId(TileId.parse(str(payload["tile"])), int(payload["index"]))
         tile_location = inputs[block.tile.uid]
+        source = VignetSource(self.inputs, self.reader, self.vignet)
         with watch("read objects"):
-            objects = self._objects(block, tile_location)
-            box = segmentation_box(objects.x, objects.y, self.vignet.size, objects.shape)
-            plane = self.reader.read_section(tile_location, "segmentation", box)
-            segmentation = TileSegmentation(plane, (box[0], box[2]), objects.wcs, objects.x, objects.y)
+            objects = source.block(block, tile_location)
+            segmentation = source.segmentation(objects, tile_location)
         with watch("vignets"):
-            cut = cut_stacks(
-                objects.table["NUMBER"],
-                objects.epochs,
-                self._sections(objects.epochs, inputs),
-                self.vignet,
-                place=objects.place,
-                segmentation=segmentation,
-            )
+            cut = source.cut(objects, segmentation, inputs)
         with watch("psf moments"):
             psf_shapes = _psf_shapes(cut.stacks)
         with watch("spread model"):
-            spread = self._spread(objects, segmentation, cut.stacks, psf_shapes)
+            spread = self._spread(source, objects, segmentation, cut.stacks, psf_shapes)
         with watch("shapes"):
             seed = (self.seed, block.tile.x, block.tile.y)
             shapes = measure_shapes(cut.stacks, self.shapes, seed=seed, mag_zp=self.inputs.params.mag_zp)
-        rows = _rows(objects, spread, shapes, cut)
+        rows = _rows(objects, self.inputs.tiles, spread, shapes, cut)
         epochs = _epoch_rows(objects, cut.stacks, psf_shapes)
         return Product({"catalogue": rows, "epochs": epochs}, {"n_dropped": len(cut.dropped)}), len(rows)
 
-    def _objects(self, block: BlockId, location: Location) -> _Objects:
-        """Read the objects of the block and their epochs."""
-        product = self.reader.read(location, names=("objects", "epochs", "blocks", "block_objects"))
-        row = product.arrays["blocks"][block.index]
-        members = product.arrays["block_objects"][int(row["first"]) : int(row["first"] + row["n_object"])]
-        table = product.arrays["objects"][members]
-        return _Objects(
-            block=block,
-            table=table,
-            epochs=select_objects(product.arrays["epochs"], members),
-            wcs=Wcs(str(product.attrs["header"]), f"tile {block.tile}"),
-            shape=(int(product.attrs["ny"]), int(product.attrs["nx"])),
-            x=table["XWIN_IMAGE"] - 1.0,
-            y=table["YWIN_IMAGE"] - 1.0,
-            tiles=self.inputs.tiles,
-        )
-
-    def _sections(self, epochs: np.ndarray, inputs: Mapping[str, Location]) -> Iterator[CcdSection]:
-        """Read the part of each CCD under the block; a CCD that failed, or has no accepted PSF, has none."""
-        pairs = np.unique(epochs[["exposure", "ccd"]])
-        for exposure, number in pairs:
-            ccd = CcdId(int(exposure), int(number))
-            location = inputs.get(ccd.uid)
-            if location is None:
-                continue
-            here = epochs[(epochs["exposure"] == exposure) & (epochs["ccd"] == number)]
-            attrs = self.reader.read(location, names=()).attrs
-            if attrs["psf_status"] != PsfStatus.ACCEPTED:
-                continue
-            names = ("background", "background_x", "background_y", "psf_coefficients")
-            product = self.reader.read(location, names=names)
-            shape = (int(attrs["ny"]), int(attrs["nx"]))
-            box = section_box(here["x"], here["y"], self.vignet.size, shape)
-            image = self.inputs.read_ccd(ccd, box)
-            yield CcdSection(
-                ccd=ccd,
-                origin=image.origin,
-                data=image.data,
-                weight=image.weight,
-                flag=self.reader.read_section(location, "mask", box),
-                background=BackgroundMesh.from_product(product).evaluate(*box),
-                valid_box=image.valid_box,
-                flux_scale=image.flux_scale,
-                wcs=image.wcs,
-                psf=PsfModel.from_product(product),
-            )
-
     def _spread(
         self,
-        objects: _Objects,
+        source: VignetSource,
+        objects: TileObjects,
         segmentation: TileSegmentation,
         stacks: VignetStacks,
         psf_shapes: np.ndarray,
     ) -> np.ndarray:
         """Measure the spread model on the tile, neighbours masked."""
-        box = section_box(objects.x, objects.y, self.vignet.size, objects.shape)
-        image, _ = self.inputs.read_tile(objects.block.tile, box)
-        y0, x0 = segmentation.origin
-        plane = np.ascontiguousarray(segmentation.plane[box[0] - y0 : box[1] - y0, box[2] - x0 : box[3] - x0])
-        (stamps, weights, owners), _, offset, _, _ = _vignet.cut(
-            (image.data, image.weight, plane), objects.x - box[2], objects.y - box[0], self.vignet.size, fill=(0, 0, 0)
-        )
-        number = objects.table["NUMBER"][:, None, None]
-        weights[(owners != 0) & (owners != number)] = 0
+        stamps, weights, offset = source.cut_tile(objects, objects.x, objects.y, segmentation)
         scale = objects.wcs.pixel_scale(objects.shape[1] / 2, objects.shape[0] / 2)
         sigma = np.sqrt(np.maximum(psf_shapes["T"], 0.0) / 2) / scale
         mean = mean_sigma(sigma, psf_shapes["flag"], stacks.first)
@@ -210,7 +104,9 @@ def _psf_shapes(stacks: VignetStacks) -> np.ndarray:
     return shapes
 
 
-def _rows(objects: _Objects, spread: np.ndarray, shapes: np.ndarray, cut: CutVignets) -> np.ndarray:
+def _rows(
+    objects: TileObjects, tiles: tuple[TileId, ...], spread: np.ndarray, shapes: np.ndarray, cut: CutVignets
+) -> np.ndarray:
     """Put detection, classification and shape of each object into a row of the catalogue."""
     rows = empty_table(COLUMNS, len(objects.table))
     names = set(rows.dtype.names or ())
@@ -218,12 +114,12 @@ def _rows(objects: _Objects, spread: np.ndarray, shapes: np.ndarray, cut: CutVig
         for name in source.dtype.names or ():
             if name in names:
                 rows[name] = source[name]
-    rows["tile"] = str(objects.block.tile).encode()
-    rows["TILE_X"], rows["TILE_Y"] = objects.block.tile.x, objects.block.tile.y
+    rows["tile"] = str(objects.tile).encode()
+    rows["TILE_X"], rows["TILE_Y"] = objects.tile.x, objects.tile.y
     rows["ra"], rows["dec"] = objects.table["XWIN_WORLD"], objects.table["YWIN_WORLD"]
     rows["N_EPOCH"] = objects.n_epoch
-    own = objects.tiles.index(objects.block.tile)
-    rows["FLAG_TILING"] = primary_of(rows["ra"], rows["dec"], objects.tiles) == own
+    own = tiles.index(objects.tile)
+    rows["FLAG_TILING"] = primary_of(rows["ra"], rows["dec"], tiles) == own
     rows["shape_flags"] = shapes["flags"]
     _flag_failed_ccds(rows, cut)
     return rows
@@ -240,11 +136,11 @@ def _flag_failed_ccds(rows: np.ndarray, cut: CutVignets) -> None:
     rows["shape_flags"][measured] |= ObjectFlag.SOME_EPOCH_LOST
 
 
-def _epoch_rows(objects: _Objects, stacks: VignetStacks, psf_shapes: np.ndarray) -> np.ndarray:
+def _epoch_rows(objects: TileObjects, stacks: VignetStacks, psf_shapes: np.ndarray) -> np.ndarray:
     """Return one row per object and CCD that saw it, with the PSF there."""
     epochs = objects.epochs
     rows = empty_table(EPOCH_COLUMNS, len(epochs))
-    rows["tile"] = str(objects.block.tile).encode()
+    rows["tile"] = str(objects.tile).encode()
     rows["NUMBER"] = objects.table["NUMBER"][epochs["object"]]
     rows["exposure"], rows["ccd"] = epochs["exposure"], epochs["ccd"]
     rows["x"], rows["y"] = epochs["x"] + 1.0, epochs["y"] + 1.0

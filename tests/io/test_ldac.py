@@ -220,3 +220,18 @@ def test_parts_make_the_same_file_as_the_whole(tmp_path):
     with pytest.raises(RuntimeError):
         write_ldac_parts(tmp_path / "broken.fits", table.dtype, broken(), HEADER, overwrite=False)
     assert not list(tmp_path.glob("*broken*"))
+
+
+def test_further_tables_stand_behind_the_objects(tmp_path):
+    objects = np.zeros(3, [("NUMBER", "i4")])
+    first = np.array([(1, b"2243881"), (2, b"2243881")], [("NUMBER", "i4"), ("EXP_NAME", "S7")])
+    more = {"EPOCH_0": first, "EPOCH_1": np.zeros(0, [("CCD_N", "i4")])}
+    write_ldac(tmp_path / "a.fits", objects, "", overwrite=False, more=more)
+    with fits.open(tmp_path / "a.fits") as file:
+        assert [hdu.name for hdu in file][2:] == ["LDAC_OBJECTS", "EPOCH_0", "EPOCH_1"]
+        assert file["EPOCH_0"].data["EXP_NAME"].tolist() == ["2243881"] * 2
+        assert len(file["EPOCH_1"].data) == 0
+    assert len(read_ldac(tmp_path / "a.fits")[1]) == 3  # the objects are still the catalogue
+    with pytest.raises(DataError, match="float16 of column x"):
+        write_ldac(tmp_path / "b.fits", objects, "", overwrite=False, more={"EPOCH_0": np.zeros(1, [("x", "f2")])})
+    assert not (tmp_path / "b.fits").exists()
