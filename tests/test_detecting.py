@@ -141,7 +141,8 @@ def test_mosaics_and_tiles(tmp_path):
     assert "SEXMGZPT= " in head and not table["BACKGROUND"].any()
 
 
-def test_objects_of_another_image(folder, tmp_path):
+@pytest.mark.parametrize("engine", ["sep", "source-extractor"])
+def test_objects_of_another_image(folder, tmp_path, engine):
     deep = np.random.default_rng(2).normal(100, 1, SHAPE)
     add_gaussian(deep, 333.0, 222.0, 2e4, SIGMA)
     write_image(tmp_path / "deep.fits", [deep], SHAPE, "float32", cards(PHOTZP=30.5))
@@ -151,7 +152,7 @@ def test_objects_of_another_image(folder, tmp_path):
         "--weight",
         "weight.fits",
         "--engine",
-        "source-extractor",
+        engine,
         "--output",
         tmp_path / "d.fits",
     )

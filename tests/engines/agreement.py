@@ -38,11 +38,11 @@ class Agreement:
     whole: np.ndarray
 
     @classmethod
-    def of(cls, source, frame, *, background=None, **params):
-        """Detect with both engines in an image."""
+    def of(cls, source, frame, *, background=None, detection=None, **params):
+        """Detect with both engines in an image, or in another one and measure in this."""
         found = [
             make_detector(DetectionEngineParams(engine=engine, **params), "detection").detect(
-                source, frame, background=background
+                source, frame, background=background, detection=detection
             )
             for engine in ("sep", "source-extractor")
         ]

@@ -138,3 +138,24 @@ def test_the_same_noise_gives_the_same_errors(survey):
     ours, theirs = agreement.pairs(blended=False)
     for name in ("ERRX2WIN_IMAGE", "ERRY2WIN_IMAGE", "FLUXERR_AUTO", "FLUXERR_APER", "FLUXERR_WIN", "SNR_WIN"):
         assert abs(np.median(ratio(ours, theirs, name))) < 1e-3, name
+
+
+def test_both_measure_in_one_image_what_they_find_in_another():
+    data = fitsio.read(EMMI).astype(np.float32)
+    flag = np.zeros(data.shape, np.int32)
+    found, mesh = without_background(data, np.ones(data.shape, np.float32), flag)
+    found = ArraySource(found.data, found.weight / np.float32(mesh.rms**2), flag)
+    shallow = 0.6 * found.data + np.random.default_rng(3).normal(0, 40, data.shape).astype(np.float32)
+    weight = np.full(data.shape, 1 / (40**2 + (0.6 * mesh.rms) ** 2), np.float32)
+    frame = Frame(wcs(data.shape), 2.1, 30000.0, 30.0)
+    agreement = Agreement.of(ArraySource(shallow, weight, flag), frame, detection=found)
+    assert len(agreement.rows) >= 0.97 * max(len(agreement.native), len(agreement.program)) > 60
+    ours, theirs = agreement.pairs(blended=False)
+    for name in ("X2_IMAGE", "KRON_RADIUS", "ISOAREAF_IMAGE", "ISOAREA_IMAGE", "FLUX_AUTO", "FLUX_APER", "FLUX_RADIUS"):
+        assert np.percentile(np.abs(ratio(ours, theirs, name)), 75) < 1e-3, name
+    for name in ("FLUXERR_AUTO", "FLUXERR_APER", "ERRX2WIN_IMAGE", "SNR_WIN", "THRESHOLD", "FWHM_IMAGE"):
+        assert abs(np.median(ratio(ours, theirs, name))) < 0.02, name
+    for name in ("MU_MAX", "MU_THRESHOLD"):
+        assert abs(np.median(difference(ours, theirs, name))) < 0.02, name
+    assert np.median(distance(ours, theirs, "WIN")) < 1e-3
+    assert np.mean(ours["FLAGS"] == theirs["FLAGS"]) > 0.94
