@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -47,31 +49,18 @@ def look_ccd(run: RunView, ccd: CcdId, output: Path, view: View) -> Look:
     MissingInputError, DataError
         If the unit is not done, or nothing at all can be shown of one that failed; the message says why it did.
     """
-    failure = run.failure(ccd.uid)
-    location = None if failure is not None else run.need(ccd.uid)
-    path = run.inputs.exposure_paths(ccd.exposure).image
-    try:
-        hdu = ccd_index(image_hdus(path)).get(ccd.ccd)
-        if hdu is None:
-            raise DataError(f"{path}: there is no CCD {ccd.ccd} any more")
-        wcs = wcs_of(hdu)
-        shape = hdu.shape
-        assert shape is not None
-        box = view.section(shape, wcs, str(ccd))
-        if location is None:
-            return _failed(ccd.uid, failure or "", hdu, wcs, box, output)
-        names: tuple[str, ...] = ("stars", "training_stars", "psf_status")
-        product = run.reader.read(location, names=names)
-        masked = product.attrs["psf_status"] != PsfStatus.MISSING_DATA
-        thumbnail = make_thumbnail(
-            box,
-            lambda part: read_section(hdu, part),
-            (lambda part: run.reader.read_section(location, "mask", part)) if masked else None,
-        )
-    except (DataError, MissingInputError) as error:
-        if failure is None:
-            raise
-        raise DataError(f"{ccd.uid} {failure}; nothing of it can be shown: {error}") from error
+    find = partial(_ccd_hdu, run, ccd)
+    if (failure := run.failure(ccd.uid)) is not None:
+        return _failed(f"{ccd.uid} {failure}", find, output, view)
+    location = run.need(ccd.uid)
+    hdu, shape, wcs, box = _section(find(), view)
+    product = run.reader.read(location, names=("stars", "training_stars", "psf_status"))
+    masked = product.attrs["psf_status"] != PsfStatus.MISSING_DATA
+    thumbnail = make_thumbnail(
+        box,
+        lambda part: read_section(hdu, part),
+        (lambda part: run.reader.read_section(location, "mask", part)) if masked else None,
+    )
     status = product.arrays["psf_status"][0]
     training, held = product.arrays["training_stars"], product.arrays["stars"]
     used = training["USED"] == 1
@@ -106,21 +95,12 @@ def look_tile(run: RunView, tile: TileId, output: Path, view: View) -> Look:
 
     Parameters and errors are those of `look_ccd`.
     """
-    failure = run.failure(tile.uid)
-    location = None if failure is not None else run.need(tile.uid)
-    try:
-        hdu = tile_image_hdu(run.inputs.tile_paths(tile)[0])
-        wcs = wcs_of(hdu)
-        shape = hdu.shape
-        assert shape is not None
-        box = view.section(shape, wcs, str(tile))
-        if location is None:
-            return _failed(tile.uid, failure or "", hdu, wcs, box, output)
-        thumbnail = make_thumbnail(box, lambda part: read_section(hdu, part))
-    except (DataError, MissingInputError) as error:
-        if failure is None:
-            raise
-        raise DataError(f"{tile.uid} {failure}; nothing of it can be shown: {error}") from error
+    find = partial(tile_image_hdu, run.inputs.tile_paths(tile)[0])
+    if (failure := run.failure(tile.uid)) is not None:
+        return _failed(f"{tile.uid} {failure}", find, output, view)
+    location = run.need(tile.uid)
+    hdu, shape, wcs, box = _section(find(), view)
+    thumbnail = make_thumbnail(box, lambda part: read_section(hdu, part))
     product = run.reader.read(location, names=("objects", "blocks", "block_objects"))
     objects = product.arrays["objects"]
     rows, n_lost = run.catalogue(tile, ("NUMBER", "SPREAD_CLASS"))
@@ -163,12 +143,32 @@ def look_tile(run: RunView, tile: TileId, output: Path, view: View) -> Look:
     )
 
 
-def _failed(uid: str, failure: str, hdu: Hdu, wcs: Wcs | None, box: Box, output: Path) -> Look:
-    """Draw what there is of a unit that failed: its image."""
-    thumbnail = make_thumbnail(box, lambda part: read_section(hdu, part))
-    assert hdu.shape is not None
-    draw_image(ImageSheet(thumbnail, (f"{uid} {failure}", extent_text(hdu.shape, thumbnail)), wcs), output)
-    return Look(output, (f"{uid} {failure}; the image alone is shown", *facts(hdu.shape, thumbnail, None)))
+def _ccd_hdu(run: RunView, ccd: CcdId) -> Hdu:
+    """Find the image of a CCD."""
+    path = run.inputs.exposure_paths(ccd.exposure).image
+    hdu = ccd_index(image_hdus(path)).get(ccd.ccd)
+    if hdu is None:
+        raise DataError(f"{path}: there is no CCD {ccd.ccd} any more")
+    return hdu
+
+
+def _section(hdu: Hdu, view: View) -> tuple[Hdu, tuple[int, int], Wcs | None, Box]:
+    """Return an image, its shape and WCS, and the section of it that is wanted."""
+    shape, wcs = hdu.shape, wcs_of(hdu)
+    if shape is None:
+        raise DataError(f"{hdu}: not a two-dimensional image")
+    return hdu, shape, wcs, view.section(shape, wcs, str(hdu))
+
+
+def _failed(reason: str, find: Callable[[], Hdu], output: Path, view: View) -> Look:
+    """Draw what there is of a unit that failed: its image, if that can be read."""
+    try:
+        hdu, shape, wcs, box = _section(find(), view)
+        thumbnail = make_thumbnail(box, lambda part: read_section(hdu, part))
+    except (DataError, MissingInputError) as error:
+        raise DataError(f"{reason}; nothing of it can be shown: {error}") from error
+    draw_image(ImageSheet(thumbnail, (reason, extent_text(shape, thumbnail)), wcs), output)
+    return Look(output, (f"{reason}; the image alone is shown", *facts(shape, thumbnail, None)))
 
 
 def _kron(rows: np.ndarray, label: str, colour: str) -> Ellipses:
