@@ -25,11 +25,13 @@ cdef extern from "epoch.h" nogil:
         int32_t agrees
     void epoch_inspect(const float *image, const float *weight, const int32_t *flag, Py_ssize_t ny, Py_ssize_t nx,
                        const double *psf, Py_ssize_t n_psf, const double *jacobian, const double *offset,
-                       double core_radius, int32_t *n_good, int32_t *n_core, int32_t *n_core_good,
-                       double *psf_sum) noexcept
+                       double core_radius, int32_t given_up, int32_t *n_good, int32_t *n_sound, int32_t *n_core,
+                       int32_t *n_core_good, double *psf_sum) noexcept
     void epoch_take(const float *image, const float *weight, const int32_t *flag, Py_ssize_t n, const double *psf,
                     Py_ssize_t n_psf, double psf_sum, double *image_out, double *weight_out,
                     double *psf_out) noexcept
+    void epoch_restore(const float *image, const float *weight, const int32_t *flag, Py_ssize_t n, int32_t given_up,
+                       double *image_out) noexcept
     Py_ssize_t epoch_noise_scratch(Py_ssize_t n) noexcept
     void epoch_noise_level(const double *image, const double *weight, Py_ssize_t ny, Py_ssize_t nx,
                            const double *model, float *scratch, epoch_noise *noise) noexcept
@@ -126,7 +128,7 @@ def normal(const uint64_t[::1] key, const int64_t[::1] place, const int32_t[::1]
 
 def inspect(const float[:, :, ::1] image, const float[:, :, ::1] weight, const int32_t[:, :, ::1] flag,
             const double[:, :, ::1] psf, const double[:, ::1] jacobian, const double[:, ::1] offset,
-            double core_radius, *, int n_threads=1):
+            double core_radius, *, int32_t given_up=0, int n_threads=1):
     """
     Count the usable pixels of each stamp: flag 0, weight positive and finite, value finite.
 
@@ -144,13 +146,15 @@ def inspect(const float[:, :, ::1] image, const float[:, :, ::1] weight, const i
         dx, dy [pixel] of the object from the centre of the stamp.
     core_radius : float
         Radius of the core [arcsec].
+    given_up : int, optional
+        Bits of the flags of pixels that are sound, but not to be used.
     n_threads : int, optional
         Threads; the result does not depend on it.
 
     Returns
     -------
-    n_good : ndarray of int32 [n]
-        Usable pixels.
+    n_good, n_sound : ndarray of int32 [n]
+        Usable pixels, and those that are usable but for the bits `given_up`.
     n_core, n_core_good : ndarray of int32 [n]
         Pixels of the core, and usable ones among them.
     psf_sum : ndarray of float64 [n]
@@ -167,13 +171,14 @@ def inspect(const float[:, :, ::1] image, const float[:, :, ::1] weight, const i
     _check_stamps(ny, nx, weight.shape[1], weight.shape[2], flag.shape[1], flag.shape[2])
     if n_psf == 0 or jacobian.shape[1] != 4 or offset.shape[1] != 2:
         raise ValueError("PSFs need pixels, Jacobians 4 numbers and offsets 2")
-    counts, psf_sum = np.empty((3, n), np.int32), np.empty(n)
+    counts, psf_sum = np.empty((4, n), np.int32), np.empty(n)
     cdef int32_t[:, ::1] count = counts
     cdef double[::1] sums = psf_sum
     for i in prange(n, nogil=True, num_threads=n_threads, schedule="static"):
         epoch_inspect(&image[i, 0, 0], &weight[i, 0, 0], &flag[i, 0, 0], ny, nx, &psf[i, 0, 0], n_psf,
-                      &jacobian[i, 0], &offset[i, 0], core_radius, &count[0, i], &count[1, i], &count[2, i], &sums[i])
-    return counts[0], counts[1], counts[2], psf_sum
+                      &jacobian[i, 0], &offset[i, 0], core_radius, given_up, &count[0, i], &count[1, i], &count[2, i],
+                      &count[3, i], &sums[i])
+    return counts[0], counts[1], counts[2], counts[3], psf_sum
 
 
 def take(const float[:, :, ::1] image, const float[:, :, ::1] weight, const int32_t[:, :, ::1] flag,
@@ -208,9 +213,7 @@ def take(const float[:, :, ::1] image, const float[:, :, ::1] weight, const int3
     cdef Py_ssize_t n_psf = psf.shape[1] * psf.shape[2]
     _check_lengths(n_threads, n, weight.shape[0], flag.shape[0], psf.shape[0], psf_sum.shape[0])
     _check_stamps(ny, nx, weight.shape[1], weight.shape[2], flag.shape[1], flag.shape[2])
-    for i in range(m):
-        if rows[i] < 0 or rows[i] >= n:
-            raise IndexError(f"there is no row {rows[i]} among {n} stamps")
+    _check_rows(rows, n)
     images, weights, psfs = np.empty((m, ny, nx)), np.empty((m, ny, nx)), np.empty((m, psf.shape[1], psf.shape[2]))
     if n_psf == 0 or m == 0:
         return images, weights, psfs
@@ -220,6 +223,40 @@ def take(const float[:, :, ::1] image, const float[:, :, ::1] weight, const int3
         epoch_take(&image[row, 0, 0], &weight[row, 0, 0], &flag[row, 0, 0], ny * nx, &psf[row, 0, 0], n_psf,
                    psf_sum[row], &image_out[i, 0, 0], &weight_out[i, 0, 0], &psf_out[i, 0, 0])
     return images, weights, psfs
+
+
+def restore(double[:, :, ::1] taken, const float[:, :, ::1] image, const float[:, :, ::1] weight,
+            const int32_t[:, :, ::1] flag, const int64_t[::1] rows, int32_t given_up, *, int n_threads=1):
+    """
+    Put what was seen back in place into sound pixels that were given up, whatever has filled them.
+
+    Parameters
+    ----------
+    taken : ndarray of float64 [m, y, x]
+        The images that `take` made of some stamps, filled and with noise; changed in place.
+    image, weight, flag, rows : ndarray
+        As in `take`.
+    given_up : int
+        Bits of the flags, as in `inspect`.
+    n_threads : int, optional
+        Threads; the result does not depend on it.
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not fit each other.
+    IndexError
+        If there is no such row.
+    """
+    cdef Py_ssize_t n = image.shape[0], ny = image.shape[1], nx = image.shape[2], m = rows.shape[0], i, row
+    _check_lengths(n_threads, n, weight.shape[0], flag.shape[0])
+    _check_lengths(n_threads, m, taken.shape[0])
+    _check_stamps(ny, nx, weight.shape[1], weight.shape[2], flag.shape[1], flag.shape[2])
+    _check_stamps(ny, nx, taken.shape[1], taken.shape[2], ny, nx)
+    _check_rows(rows, n)
+    for i in prange(m, nogil=True, num_threads=n_threads, schedule="static"):
+        row = rows[i]
+        epoch_restore(&image[row, 0, 0], &weight[row, 0, 0], &flag[row, 0, 0], ny * nx, given_up, &taken[i, 0, 0])
 
 
 def level(const double[:, :, ::1] image, const double[:, :, ::1] weight, const double[:, ::1] model, *,
@@ -373,6 +410,14 @@ def _check_stamps(ny, nx, ny2, nx2, ny3, nx3):
     """Refuse stamps without pixels or of different shapes."""
     if not (ny, nx) == (ny2, nx2) == (ny3, nx3) or ny < 1 or nx < 1:
         raise ValueError(f"stamps must have one shape with pixels, not {(ny, nx)}, {(ny2, nx2)}, {(ny3, nx3)}")
+
+
+def _check_rows(const int64_t[::1] rows, n):
+    """Refuse rows that are not among n stamps."""
+    cdef Py_ssize_t i
+    for i in range(rows.shape[0]):
+        if rows[i] < 0 or rows[i] >= n:
+            raise IndexError(f"there is no row {rows[i]} among {n} stamps")
 
 
 def _check_model(n_number):

@@ -33,14 +33,19 @@ static inline int32_t usable(float value, float weight, int32_t flag)
     return (flag == 0) & (weight > 0.0f) & (weight <= FLT_MAX) & (value >= -FLT_MAX) & (value <= FLT_MAX);
 }
 
+/* How many pixels are usable, and how many would be without the bits of `given_up`. */
 CLONES
-static int32_t count_usable(const float *restrict image, const float *restrict weight, const int32_t *restrict flag,
-                            ptrdiff_t n)
+static void count_usable(const float *restrict image, const float *restrict weight, const int32_t *restrict flag,
+                         ptrdiff_t n, int32_t given_up, int32_t *n_good, int32_t *n_sound)
 {
-    int32_t count = 0;
-    for (ptrdiff_t i = 0; i < n; i++)
-        count += usable(image[i], weight[i], flag[i]);
-    return count;
+    int32_t good = 0, sound = 0;
+    for (ptrdiff_t i = 0; i < n; i++) {
+        int32_t is_sound = usable(image[i], weight[i], flag[i] & ~given_up);
+        sound += is_sound;
+        good += is_sound & (flag[i] == 0);
+    }
+    *n_good = good;
+    *n_sound = sound;
 }
 
 /* The sum of a PSF by which it can be divided, or NaN. */
@@ -78,14 +83,15 @@ static void cover(double centre, double reach, ptrdiff_t n, ptrdiff_t *begin, pt
 
 void epoch_inspect(const float *image, const float *weight, const int32_t *flag, ptrdiff_t ny, ptrdiff_t nx,
                    const double *psf, ptrdiff_t n_psf, const double jacobian[4], const double offset[2],
-                   double core_radius, int32_t *n_good, int32_t *n_core, int32_t *n_core_good, double *psf_sum)
+                   double core_radius, int32_t given_up, int32_t *n_good, int32_t *n_sound, int32_t *n_core,
+                   int32_t *n_core_good, double *psf_sum)
 {
     const double dudx = jacobian[0], dudy = jacobian[1], dvdx = jacobian[2], dvdy = jacobian[3];
     const double x0 = 0.5 * (double)(nx - 1) + offset[0], y0 = 0.5 * (double)(ny - 1) + offset[1];
     const double scale = core_radius / fabs(dudx * dvdy - dudy * dvdx);
     ptrdiff_t x_begin, x_end, y_begin, y_end;
 
-    *n_good = count_usable(image, weight, flag, ny * nx);
+    count_usable(image, weight, flag, ny * nx, given_up, n_good, n_sound);
     *psf_sum = divisible_sum(psf, n_psf);
     *n_core = *n_core_good = 0;
     cover(x0, scale * sqrt(dudy * dudy + dvdy * dvdy), nx, &x_begin, &x_end);
@@ -115,6 +121,16 @@ void epoch_take(const float *restrict image, const float *restrict weight, const
         int32_t good = usable(image[i], weight[i], flag[i]);
         image_out[i] = (double)(good ? image[i] : 0.0f);
         weight_out[i] = (double)(good ? weight[i] : 0.0f);
+    }
+}
+
+CLONES
+void epoch_restore(const float *restrict image, const float *restrict weight, const int32_t *restrict flag, ptrdiff_t n,
+                   int32_t given_up, double *restrict image_out)
+{
+    for (ptrdiff_t i = 0; i < n; i++) {
+        int32_t seen = usable(image[i], weight[i], flag[i] & ~given_up) & (flag[i] != 0);
+        image_out[i] = seen ? (double)image[i] : image_out[i];
     }
 }
 

@@ -5,15 +5,22 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Count usable pixels: flag 0, weight positive and finite, value finite; pixels within the radius of the core and
- * usable ones among these.  psf_sum is NaN if the PSF cannot be divided by its sum. */
+/* Count usable pixels: flag 0, weight positive and finite, value finite; sound ones, which are usable but for the bits
+ * `given_up` of their flag; pixels within the radius of the core and usable ones among these.  psf_sum is NaN if the
+ * PSF cannot be divided by its sum. */
 void epoch_inspect(const float *image, const float *weight, const int32_t *flag, ptrdiff_t ny, ptrdiff_t nx,
                    const double *psf, ptrdiff_t n_psf, const double jacobian[4], const double offset[2],
-                   double core_radius, int32_t *n_good, int32_t *n_core, int32_t *n_core_good, double *psf_sum);
+                   double core_radius, int32_t given_up, int32_t *n_good, int32_t *n_sound, int32_t *n_core,
+                   int32_t *n_core_good, double *psf_sum);
 
 /* Copy a stamp in double precision; pixels that are not usable get 0 in image and weight, the PSF the sum 1. */
 void epoch_take(const float *image, const float *weight, const int32_t *flag, ptrdiff_t n, const double *psf,
                 ptrdiff_t n_psf, double psf_sum, double *image_out, double *weight_out, double *psf_out);
+
+/* Put the light that was seen back into the pixels of a finished stamp that are unusable only for the bits `given_up`
+ * of their flag. */
+void epoch_restore(const float *image, const float *weight, const int32_t *flag, ptrdiff_t n, int32_t given_up,
+                   double *image_out);
 
 /* The noise of a stamp. */
 typedef struct {

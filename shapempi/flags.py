@@ -33,6 +33,8 @@ class PixelFlag(DescribedFlag):
     NGC = 32, "inside an NGC or IC object"
     SPIKE = 128, "on a diffraction spike of a bright star"
     NEIGHBOUR = 1024, "belongs to another detected object"
+    # Far from the bits of any observatory: pixels with this bit alone are good ones that are given up.
+    TERRITORY = 1 << 24, "nearer to another detected object than to this one"
 
 
 class ObjectFlag(DescribedFlag):

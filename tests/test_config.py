@@ -77,7 +77,17 @@ def test_an_unknown_key(tmp_path, text, complaint):
         ("[survey]\nname = 3\n", "the key 'survey.name' has the value 3: ", "string"),
         ("survey = 3\n", "the key 'survey' has the value 3: ", ""),
         ("[vignet]\nsize = 50\n", "the key 'vignet.size' has the value 50: ", "the size must be odd"),
-        ("[vignet]\nmask_neighbours = 'yes'\n", "the key 'vignet.mask_neighbours' has the value 'yes': ", "bool"),
+        ("[vignet]\nneighbours = 'yes'\n", "the key 'vignet.neighbours' has the value 'yes': ", "'mask' or 'uberseg'"),
+        (
+            "[vignet]\nmask_neighbours = 'yes'\n",
+            "the key 'vignet' has the value ",
+            'give neighbours = "mask" or "none"',
+        ),
+        (
+            "[vignet]\nmask_neighbours = true\nneighbours = 'mask'\n",
+            "the key 'vignet' has the value ",
+            'the key vignet.mask_neighbours is older: give neighbours = "mask" or "none" in its place',
+        ),
         (
             "[tile.detection]\ndeblend_contrast = 2\n",
             "the key 'tile.detection.deblend_contrast' has the value 2: ",
@@ -95,6 +105,13 @@ def test_a_wrong_value(tmp_path, text, start, reason):
     line = complaints(tmp_path, text + NEEDED)[0]
     assert line.startswith(start)
     assert reason in line.removeprefix(start)
+
+
+@pytest.mark.parametrize(("old", "new"), [("true", "mask"), ("false", "none")])
+def test_an_older_key_still_says_what_it_said(tmp_path, old, new):
+    config = read(tmp_path, f"[vignet]\nsize = 41\nmask_neighbours = {old}\n" + NEEDED)
+    assert (config.vignet.size, config.vignet.neighbours) == (41, new)
+    assert config == read(tmp_path, f"[vignet]\nsize = 41\nneighbours = '{new}'\n" + NEEDED)
 
 
 def test_what_is_required(tmp_path):

@@ -25,8 +25,9 @@ def inspect(
     offset: NDArray[np.float64],
     core_radius: float,
     *,
+    given_up: int = 0,
     n_threads: int = 1,
-) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int32], NDArray[np.float64]]: ...
+) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int32], NDArray[np.int32], NDArray[np.float64]]: ...
 def take(
     image: NDArray[np.float32],
     weight: NDArray[np.float32],
@@ -37,6 +38,16 @@ def take(
     *,
     n_threads: int = 1,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]: ...
+def restore(
+    taken: NDArray[np.float64],
+    image: NDArray[np.float32],
+    weight: NDArray[np.float32],
+    flag: NDArray[np.int32],
+    rows: NDArray[np.int64],
+    given_up: int,
+    *,
+    n_threads: int = 1,
+) -> None: ...
 def level(
     image: NDArray[np.float64], weight: NDArray[np.float64], model: NDArray[np.float64], *, n_threads: int = 1
 ) -> NDArray: ...

@@ -10,6 +10,7 @@ from typing import Literal
 
 import numpy as np
 
+from shapempi.flags import PixelFlag
 from shapempi.kernels import _noise
 from shapempi.measure.moments import adaptive_moments, to_sky
 from shapempi.measure.noise import noise_key
@@ -28,7 +29,17 @@ class EpochParams(Params):
     """Which epochs are used, and with which weights."""
 
     max_masked_fraction: float = key(
-        1.0 / 3.0, "Epochs with a larger fraction of unusable pixels in the stamp are rejected.", ge=0, le=1
+        1.0 / 3.0,
+        "Epochs with a larger fraction of unusable pixels in the stamp are rejected; neighbours' territory does not "
+        "count.",
+        ge=0,
+        le=1,
+    )
+    max_territory_fraction: float = key(
+        1.0,
+        "Epochs that lose a larger fraction of the stamp to neighbours' territory are rejected (vignet.neighbours).",
+        ge=0,
+        le=1,
     )
     core_radius: float = key(
         0.6, "Radius of the core of the object, in which few pixels may be lost.", unit="arcsec", ge=0
@@ -59,7 +70,7 @@ class Observations:
     first : ndarray of int64 [n_object + 1]
         Epochs of object i are rows first[i] to first[i + 1] of the arrays below, in the order of (exposure, ccd).
     image : ndarray of float64 [n, y, x]
-        Counts; unusable pixels are filled.
+        Counts; unusable pixels are filled, those given up to neighbours are as they were seen.
     weight : ndarray of float64 [n, y, x]
         Inverse variance; 0 where unusable.
     noise : ndarray of float64 [n, y, x]
@@ -110,10 +121,13 @@ def prepare(stacks: VignetStacks, params: EpochParams, seed: Sequence[int], *, n
     """Reject epochs and make the others ready.
 
     Behaviour specification, sections 11.2, 11.3 and 11.6; metacalibration specification, sections 7.4 and 7.5.  A
-    pixel is unusable if any bit of its flag is set (the neighbours' bit is one of them), its weight is not positive,
-    or it is not finite.  Unusable pixels keep the weight 0 and are filled with what the object has at the same
-    elliptical radius (`kernels._noise.fill`) plus noise, or with noise alone where there are no moments.  The noise
-    field has no holes; metacalibration treats image and noise field alike.
+    pixel is unusable if any bit of its flag is set (the neighbours' bits are among them), its weight is not positive,
+    or it is not finite.  Pixels that are unusable for TERRITORY alone, good ones that are nearer to a neighbour, do
+    not count as masked: in crowded fields many a stamp would have too many.  In the core they count like others.
+    Unusable pixels keep the weight 0 and are filled with what the object has at the same elliptical radius
+    (`kernels._noise.fill`) plus noise, or with noise alone where there are no moments.  Territory keeps what was seen
+    there: it is mostly sky, and filling so much of a stamp biases the shear (docs/accuracy.md).  The noise field has no
+    holes; metacalibration treats image and noise field alike.
 
     Parameters
     ----------
@@ -136,14 +150,15 @@ def prepare(stacks: VignetStacks, params: EpochParams, seed: Sequence[int], *, n
     order = np.lexsort((stacks.ccd[rows], stacks.exposure[rows], owner))
     stamps = _stamps(stacks)
     jacobian, offset = (np.ascontiguousarray(array, np.float64) for array in (stacks.jacobian, stacks.offset))
-    census = _noise.inspect(*stamps, jacobian, offset, params.core_radius, n_threads=n_threads)
+    given_up = int(PixelFlag.TERRITORY)
+    census = _noise.inspect(*stamps, jacobian, offset, params.core_radius, given_up=given_up, n_threads=n_threads)
     reason = _reasons(census, stamps[0][0].size if len(rows) else 0, jacobian, offset, params)[rows]
     rejected = np.zeros((len(stacks), len(Rejection)), np.int32)
     np.add.at(rejected, (owner[reason >= 0], reason[reason >= 0]), 1)
     order = order[reason[order] < 0]
     owner, rows = owner[order], rows[order]
 
-    image, weight, psf = _noise.take(*stamps, census[3], rows, n_threads=n_threads)
+    image, weight, psf = _noise.take(*stamps, census[4], rows, n_threads=n_threads)
     model = _measure(image, weight, n_threads)
     holed = np.flatnonzero(census[0][rows] < image[0].size) if len(rows) else rows
     image[holed], model[holed] = _fill(image[holed], weight[holed], model[holed], n_threads)
@@ -158,6 +173,7 @@ def prepare(stacks: VignetStacks, params: EpochParams, seed: Sequence[int], *, n
         by_map=params.pixel_weight == "map",
         n_threads=n_threads,
     )
+    _noise.restore(image, *stamps[:3], rows, given_up, n_threads=n_threads)
     return Observations(
         first=np.concatenate([[0], np.cumsum(np.bincount(owner, minlength=len(stacks)))]),
         image=image,
@@ -190,11 +206,12 @@ def _reasons(
 
     A PSF must be finite with a positive sum, a Jacobian must not be singular, the object's position must be known.
     """
-    n_good, n_core, n_core_good, psf_sum = census
+    n_good, n_sound, n_core, n_core_good, psf_sum = census
     with np.errstate(over="ignore", invalid="ignore"):
         determinant = np.abs(jacobian[:, 0] * jacobian[:, 3] - jacobian[:, 1] * jacobian[:, 2])
     framed = (determinant > 0) & np.isfinite(determinant) & np.isfinite(offset).all(axis=1)
-    masked = (n_good == 0) | (n_pixel - n_good > params.max_masked_fraction * n_pixel)
+    masked = (n_good == 0) | (n_pixel - n_sound > params.max_masked_fraction * n_pixel)
+    masked |= n_sound - n_good > params.max_territory_fraction * n_pixel
     core_masked = n_core - n_core_good > params.max_core_masked_fraction * n_core
     column = {reason: i for i, reason in enumerate(Rejection)}
     return np.select(

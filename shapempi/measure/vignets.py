@@ -5,16 +5,18 @@ The CCDs are gone through one by one, so that the pixels of only one of them are
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import Any, Literal
 
 import numpy as np
-from pydantic import field_validator
+from pydantic import field_validator, model_validator
 
 from shapempi.flags import PixelFlag
 from shapempi.ids import CcdId
 from shapempi.kernels import _vignet
+from shapempi.measure.neighbours import NEIGHBOURS, TileSegmentation, flag_neighbours
 from shapempi.params import Params, key
 from shapempi.psf import PsfModel
 from shapempi.vignet import VignetStacks
@@ -25,22 +27,34 @@ __all__ = [
     "CcdSection",
     "CutVignets",
     "Dropped",
-    "TileSegmentation",
     "VignetParams",
     "cut_stacks",
     "section_box",
     "segmentation_box",
 ]
 
-#: Epochs whose neighbour masks are projected at once: bounds the memory.
-_CHUNK = 128
-
 
 class VignetParams(Params):
     """Vignets of the galaxies."""
 
     size: int = key(51, "Side of the vignets; odd.", unit="pixel", ge=11, le=501)
-    mask_neighbours: bool = key(True, "Whether pixels of other objects in the tile's segmentation are flagged.")
+    neighbours: Literal["none", "mask", "uberseg"] = key(
+        "mask",
+        "Pixels that an object loses to the others in the tile's segmentation: none; mask, the others' own; uberseg, "
+        "also those that are nearer to one of these than to the object's.",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _older_key(cls, values: Any) -> Any:
+        """Take mask_neighbours = true or false of older configurations."""
+        if not isinstance(values, Mapping) or "mask_neighbours" not in values:
+            return values
+        values = dict(values)
+        old = values.pop("mask_neighbours")
+        if not isinstance(old, bool) or "neighbours" in values:
+            raise ValueError('the key vignet.mask_neighbours is older: give neighbours = "mask" or "none" in its place')
+        return {**values, "neighbours": "mask" if old else "none"}
 
     @field_validator("size")
     @classmethod
@@ -103,29 +117,6 @@ class CcdSection:
 
 
 @dataclass(frozen=True)
-class TileSegmentation:
-    """Which pixel of the tile belongs to which object, around the objects of a block.
-
-    Attributes
-    ----------
-    plane : ndarray of int32 [y, x]
-        Numbers of the objects; 0 is sky.  At least the section `segmentation_box`.
-    origin : tuple of int
-        (y0, x0): pixel of the tile at element [0, 0].
-    wcs : Wcs
-        The tile's WCS.
-    x, y : ndarray of float64 [n_object]
-        Positions of the block's objects on the tile [pixel, 0-based].
-    """
-
-    plane: np.ndarray
-    origin: tuple[int, int]
-    wcs: Wcs
-    x: np.ndarray
-    y: np.ndarray
-
-
-@dataclass(frozen=True)
 class CutVignets:
     """The vignets of a block.
 
@@ -168,7 +159,7 @@ def section_box(x: np.ndarray, y: np.ndarray, size: int, shape: tuple[int, int])
 
 
 def segmentation_box(x: np.ndarray, y: np.ndarray, size: int, shape: tuple[int, int]) -> tuple[int, int, int, int]:
-    """Return the section of a tile that the neighbour masks of vignets at some positions may ask for.
+    """Return the section of a tile that the neighbours of vignets at some positions may be in.
 
     A vignet of a CCD, turned and scaled to the tile, reaches farther than one of the tile: `size` pixels are allowed
     for on all sides of the object, and beyond them nothing is a neighbour, whatever else a section holds.
@@ -216,7 +207,7 @@ def cut_stacks(
         The CCDs, in any order, each at most once; a generator keeps only one in memory.  Each must hold all pixels of
         the CCD that its vignets reach (`section_box`).
     params : VignetParams
-        Size, and whether neighbours are flagged.
+        Size, and what neighbours take.
     place : ndarray of int [n_object], optional
         The tile's cells that the objects are in (`VignetStacks.place`); their numbers by default.
     segmentation : TileSegmentation, optional
@@ -242,9 +233,9 @@ def cut_stacks(
         offset=np.stack([epochs["x"] - xc, epochs["y"] - yc], axis=-1),
     )
     reason = np.full(n_epoch, Dropped.NO_SECTION, dtype=np.int16)
-    tile_jacobian = None
-    if segmentation is not None and params.mask_neighbours:
-        tile_jacobian = segmentation.wcs.jacobian(segmentation.x, segmentation.y)
+    neighbours = None
+    if segmentation is not None:
+        neighbours = NEIGHBOURS[params.neighbours](number, segmentation, size, n_threads=n_threads)
     for section in sections:
         rows = np.flatnonzero((epochs["exposure"] == section.ccd.exposure) & (epochs["ccd"] == section.ccd.ccd))
         rows = stamps.fill(rows, section, xc[rows], yc[rows], reason, n_threads)
@@ -254,8 +245,8 @@ def cut_stacks(
         stamps.jacobian[rows] = section.wcs.jacobian(x, y)
         if section.psf is not None:
             stamps.psf[rows] = section.psf.draw(x, y, size, n_threads=n_threads)
-        if segmentation is not None and tile_jacobian is not None:
-            _flag_neighbours(stamps, rows, epochs["object"][rows], number, segmentation, tile_jacobian)
+        if neighbours is not None:
+            flag_neighbours(stamps.flag, rows, neighbours, epochs["object"], stamps.jacobian, stamps.offset)
     return _assemble(number, number if place is None else place, epochs, stamps, reason)
 
 
@@ -309,60 +300,6 @@ def _planes(section: CcdSection) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         weight.astype(np.float32, copy=False),
         flag.astype(np.int32, copy=False),
     )
-
-
-def _flag_neighbours(
-    stamps: _Stamps,
-    rows: np.ndarray,
-    objects: np.ndarray,
-    number: np.ndarray,
-    segmentation: TileSegmentation,
-    tile_jacobian: np.ndarray,
-) -> None:
-    """Set NEIGHBOUR on the stamp pixels that lie on another object's pixels in the tile.
-
-    Stamp pixel -> sky -> tile pixel by the two local Jacobians at the object; the nearest tile pixel decides.
-    """
-    size = stamps.image.shape[1]
-    half = size // 2
-    grid = np.arange(-half, half + 1, dtype=float)
-    y0, x0 = segmentation.origin
-    ny, nx = segmentation.plane.shape
-    padded = np.pad(segmentation.plane, 1).ravel()  # positions off the section are sky
-    for start in range(0, len(rows), _CHUNK):
-        part, of = rows[start : start + _CHUNK], objects[start : start + _CHUNK]
-        ccd_dudx, ccd_dudy, ccd_dvdx, ccd_dvdy = stamps.jacobian[part].T
-        dudx, dudy, dvdx, dvdy = tile_jacobian[of].T
-        determinant = dudx * dvdy - dudy * dvdx
-        tile_x_x = (dvdy * ccd_dudx - dudy * ccd_dvdx) / determinant
-        tile_x_y = (dvdy * ccd_dudy - dudy * ccd_dvdy) / determinant
-        tile_y_x = (dudx * ccd_dvdx - dvdx * ccd_dudx) / determinant
-        tile_y_y = (dudx * ccd_dvdy - dvdx * ccd_dudy) / determinant
-        dx = grid - stamps.offset[part, 0, None]
-        dy = grid - stamps.offset[part, 1, None]
-        column = _pixel(segmentation.x[of], tile_x_x[:, None] * dx, tile_x_y[:, None] * dy, size, x0, nx)
-        row = _pixel(segmentation.y[of], tile_y_x[:, None] * dx, tile_y_y[:, None] * dy, size, y0, ny)
-        row *= nx + 2
-        row += column
-        owner = padded.take(row)
-        foreign = (owner != 0) & (owner != number[of][:, None, None])
-        found = foreign.any(axis=(1, 2))
-        stamps.flag[part[found]] |= foreign[found] * np.int32(PixelFlag.NEIGHBOUR)
-
-
-def _pixel(
-    centre: np.ndarray, along_x: np.ndarray, along_y: np.ndarray, reach: int, first: int, length: int
-) -> np.ndarray:
-    """Return the nearest pixel [n, y, x] in a padded axis: 0 and length + 1 are outside.
-
-    So is what is more than `reach` pixels from the centre, where some sections would still hold the tile's pixels.
-    """
-    position = (along_y + centre[:, None])[:, :, None] + along_x[:, None, :]
-    np.rint(position, out=position)
-    position[np.abs(position - np.rint(centre)[:, None, None]) > reach] = -np.inf
-    position -= first - 1
-    np.clip(position, 0, length + 1, out=position)
-    return position.astype(np.intp)
 
 
 def _assemble(

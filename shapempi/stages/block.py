@@ -12,10 +12,11 @@ from shapempi.catalog import COLUMNS, EPOCH_COLUMNS, empty_table
 from shapempi.flags import ObjectFlag
 from shapempi.ids import BlockId, TileId
 from shapempi.measure.moments import adaptive_moments, to_sky
+from shapempi.measure.neighbours import TileSegmentation
 from shapempi.measure.shape_params import ShapeParams
 from shapempi.measure.shapes import measure_shapes
 from shapempi.measure.spread import SpreadParams, mean_sigma, spread_model
-from shapempi.measure.vignets import CutVignets, Dropped, TileSegmentation, VignetParams
+from shapempi.measure.vignets import CutVignets, Dropped, VignetParams
 from shapempi.product import Location, Product
 from shapempi.stages.base import ProductReader, Watch
 from shapempi.stages.vignets import TileObjects, VignetSource

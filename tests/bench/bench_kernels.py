@@ -7,8 +7,9 @@ import argparse
 import time
 
 import numpy as np
+from scipy import ndimage
 
-from shapempi.kernels import _mask, _psf, _vignet
+from shapempi.kernels import _mask, _psf, _uberseg, _vignet
 
 LANCZOS_A = 4
 
@@ -61,6 +62,18 @@ def circle_loop(plane, x, y, r, bit):
         box[(columns + x0 - xc) ** 2 + (rows + y0 - yc) ** 2 <= radius**2] |= bit
 
 
+def territory_loop(plane, number, x, y, reach):
+    """Compare SciPy's exact distances window by window."""
+    padded = np.pad(plane, reach)
+    windows = np.empty((len(number), 2 * reach + 1, 2 * reach + 1), np.uint8)
+    for window, own, xc, yc in zip(windows, number, x, y, strict=True):
+        labels = padded[yc : yc + 2 * reach + 1, xc : xc + 2 * reach + 1]
+        mine, others = labels == own, (labels != 0) & (labels != own)
+        nearer = ndimage.distance_transform_edt(~others) < ndimage.distance_transform_edt(~mine)
+        window[...] = np.where(others, 1, 2 * nearer)
+    return windows
+
+
 def cases(n, rng, n_threads):
     """Yield (what, number of things, kernel, loop)."""
     y, x = np.mgrid[-22:23, -22:23] * 0.9
@@ -81,6 +94,17 @@ def cases(n, rng, n_threads):
         n,
         lambda: _vignet.cut(planes, xs, ys, 51, fill=(0, 0, 4), n_threads=n_threads),
         lambda: cut_loop(planes, xs, ys, 51, (0, 0, 4)),
+    )
+    centre_x, centre_y = rng.integers(0, 2000, (2, n))
+    segments = np.zeros((2000, 2000), np.int32)  # 1000 objects, as many as CFIS has on this area
+    for k, (xc, yc) in enumerate(zip(centre_x, centre_y, strict=True), 1):
+        segments[max(yc - 4, 0) : yc + 5, max(xc - 4, 0) : xc + 5] = k
+    number = np.arange(1, n + 1, dtype=np.int32)
+    yield (
+        "territories in 103 x 103",
+        n,
+        lambda: _uberseg.territory(segments, number, centre_x, centre_y, 51, n_threads=n_threads),
+        lambda: territory_loop(segments, number, centre_x, centre_y, 51),
     )
     n_circle = min(n, 300)
     r = rng.uniform(5, 150, n_circle)

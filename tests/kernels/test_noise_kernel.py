@@ -350,8 +350,11 @@ def test_usable_pixels_are_counted_and_copied():
     jacobian[4] = 0.19, 0.04, -0.02, 0.17
     offset = np.zeros((n, 2))
     offset[4] = 3.3, -2.7
-    n_good, n_core, n_core_good, psf_sum = _noise.inspect(image, weight, flag, psf, jacobian, offset, 0.6)
+    n_good, n_sound, n_core, n_core_good, psf_sum = _noise.inspect(
+        image, weight, flag, psf, jacobian, offset, 0.6, given_up=1
+    )
     np.testing.assert_array_equal(n_good, size**2 - np.array([3, 4, 3, size**2, 0, 0]))
+    np.testing.assert_array_equal(n_sound, size**2 - np.array([3, 4, 2, 0, 0, 0]))
     y, x = np.indices((size, size)) - 10
     for i in range(n):
         u, v = jacobian[i].reshape(2, 2) @ np.stack([(x - offset[i, 0]).ravel(), (y - offset[i, 1]).ravel()])
@@ -369,6 +372,25 @@ def test_usable_pixels_are_counted_and_copied():
         np.testing.assert_allclose(psfs[i], psf[row] / psf[row].sum(), rtol=1e-14)
 
 
+def test_what_was_seen_is_put_back_into_sound_pixels_that_were_given_up():
+    rng = np.random.default_rng(11)
+    n, shape, given_up = 5, (17, 23), 4 | 1 << 24
+    image = rng.normal(size=(n, *shape)).astype(np.float32)
+    weight = np.ones_like(image)
+    flag = rng.choice([0, 1, 4, 5, 1 << 24, given_up, -1, 1 << 30], image.shape).astype(np.int32)
+    image[:, 2, ::3], weight[:, 3, ::2] = np.nan, 0.0
+    weight[:, 4, ::2] = np.inf
+    rows = np.array([3, 0, 3, 1])
+    taken = rng.normal(size=(4, *shape))
+    before = taken.copy()
+    _noise.restore(taken, image, weight, flag, rows, given_up, n_threads=3)
+    sound = np.isfinite(image) & (weight > 0) & np.isfinite(weight) & (flag & ~given_up == 0)
+    np.testing.assert_array_equal(taken, np.where((sound & (flag != 0))[rows], image[rows], before))
+    assert (taken != before).any() and np.isfinite(taken).all()
+    _noise.restore(taken, image, weight, flag, rows, 0)
+    np.testing.assert_array_equal(taken, np.where((sound & (flag != 0))[rows], image[rows], before))
+
+
 @pytest.mark.parametrize(
     "value", [np.nan, np.inf, -np.inf, 0.0, -1.0, 1e-320, 1e308, [1e300, -1e300], [np.inf, -np.inf], [1e200, -1e200]]
 )
@@ -379,7 +401,7 @@ def test_a_psf_that_cannot_be_normalised_is_told(value):
         psf[:] = value
     stamp = np.ones((1, 9, 9), np.float32)
     result = _noise.inspect(stamp, stamp, stamp.astype(np.int32) * 0, psf, np.ones((1, 4)), np.zeros((1, 2)), 1.0)
-    assert np.isnan(result[3][0])
+    assert np.isnan(result[4][0])
 
 
 @pytest.mark.parametrize("jacobian", [0.0, np.nan, np.inf, 1e200, 1e-200, -1e308])
@@ -387,7 +409,7 @@ def test_a_psf_that_cannot_be_normalised_is_told(value):
 @pytest.mark.parametrize("radius", [0.0, 0.6, 1e300, np.inf, np.nan])
 def test_hostile_frames_stay_within_the_stamp(jacobian, offset, radius):
     stamp = np.ones((2, 9, 9), np.float32)
-    _, n_core, n_core_good, _ = _noise.inspect(
+    _, _, n_core, n_core_good, _ = _noise.inspect(
         stamp,
         stamp,
         np.zeros(stamp.shape, np.int32),
@@ -450,6 +472,10 @@ def test_shapes_that_do_not_fit_are_refused():
         lambda: _noise.inspect(f4, f4, flag, stamp, two, two, 1.0),
         lambda: _noise.inspect(f4, f4, flag, stamp[:, :0].copy(), jacobian, two, 1.0),
         lambda: _noise.take(f4, f4, flag, stamp, np.ones(1), place),
+        lambda: _noise.restore(stamp[:1], f4, f4, flag, place, 1),
+        lambda: _noise.restore(stamp[:, :8].copy(), f4, f4, flag, place, 1),
+        lambda: _noise.restore(stamp, f4, f4[:1], flag, place, 1),
+        lambda: _noise.restore(stamp, f4, f4, flag, place, 1, n_threads=0),
         lambda: _noise.level(stamp, stamp[:1], model),
         lambda: _noise.level(stamp, stamp, jacobian),
         lambda: _noise.level(stamp[:, :0].copy(), stamp[:, :0].copy(), model),
@@ -463,3 +489,5 @@ def test_shapes_that_do_not_fit_are_refused():
     for row in (-1, 2):
         with pytest.raises(IndexError, match=f"no row {row}"):
             _noise.take(f4, f4, flag, stamp, np.ones(2), np.array([row]))
+        with pytest.raises(IndexError, match=f"no row {row}"):
+            _noise.restore(stamp[:1], f4, f4, flag, np.array([row]), 1)

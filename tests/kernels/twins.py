@@ -121,3 +121,23 @@ def label(smoothed, variance, threshold):
         peaks.append(sum(mine[member] == top for member, top in zip(members, highest, strict=True)))
     numbers = (np.array(some, np.int64) for some in (counts, peaks))
     return labels, np.array(boxes, np.int64).reshape(-1, 4), *numbers
+
+
+def territory(plane, number, x, y, reach):
+    """Every pixel against every segmented pixel of its window: 1 another object's own, 2 nearer to one, 0 all else."""
+    side = 2 * reach + 1
+    grid = np.stack(np.mgrid[:side, :side], axis=-1)
+    windows = np.zeros((len(number), side, side), np.uint8)
+    for window, own, xc, yc in zip(windows, number, x, y, strict=True):
+        labels = np.zeros((side, side), np.int64)
+        for row, column in grid.reshape(-1, 2):
+            py, px = yc - reach + row, xc - reach + column
+            if 0 <= py < plane.shape[0] and 0 <= px < plane.shape[1]:
+                labels[row, column] = plane[py, px]
+        foreign = (labels != 0) & (labels != own)
+        mine = grid[labels == own] if (labels == own).any() else np.array([[reach, reach]])
+        if foreign.any():
+            nearest = [((grid[:, :, None] - places) ** 2).sum(axis=-1).min(axis=-1) for places in (mine, grid[foreign])]
+            window[nearest[1] < nearest[0]] = 2
+        window[foreign] = 1
+    return windows

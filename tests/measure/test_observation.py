@@ -217,6 +217,53 @@ def test_limits_are_those_of_the_parameters(stacks):
         np.testing.assert_array_equal(prepare(bad, params, SEED).rejected[0, :2], lost)
 
 
+def territory(stacks, begin, bits=0):
+    """The rows from one on given up to a neighbour in the first epoch, with other bits besides."""
+    bad = changed(stacks)
+    bad.flag[0, begin:] = PixelFlag.TERRITORY | bits
+    return bad
+
+
+def test_territory_has_a_limit_of_its_own(stacks):
+    """Half a stamp may be given up, but not half a stamp lost: only sound pixels count as given up."""
+    half = territory(stacks, 29)  # 22 of 51 rows
+    for params, lost in (
+        (PARAMS, 0),
+        (EpochParams(max_masked_fraction=0.0), 0),
+        (EpochParams(max_territory_fraction=22 / 51), 0),
+        (EpochParams(max_territory_fraction=0.43), 1),
+    ):
+        assert prepare(half, params, SEED).rejected[0].tolist() == [lost, 0, 0, 0]
+    for bits in (PixelFlag.NEIGHBOUR, PixelFlag.BORDER, 1 << 20):
+        assert prepare(territory(stacks, 29, bits), PARAMS, SEED).rejected[0, 0] == 1
+    for name, value in (("weight", 0.0), ("weight", np.nan), ("image", np.inf)):
+        bad = territory(stacks, 29)
+        getattr(bad, name)[0, 29:] = value
+        assert prepare(bad, PARAMS, SEED).rejected[0, 0] == 1
+    assert prepare(territory(stacks, 0), PARAMS, SEED).rejected[0, 0] == 1  # nothing is left
+    assert prepare(territory(stacks, 26), PARAMS, SEED).rejected[0, 1] == 1  # half of the core
+
+
+@pytest.mark.parametrize("pixel_weight", ["mask", "map"])
+def test_territory_has_no_weight_and_keeps_what_was_seen(stacks, pixel_weight):
+    """Beside it a hole is filled, and moments do not see the light of a neighbour in the territory."""
+    params = EpochParams(pixel_weight=pixel_weight)
+    bad = territory(stacks, 32)
+    bad.image[0, 40:45, 20:25] += 500.0
+    bad.flag[0, 3:6, 3:9] = PixelFlag.NEIGHBOUR
+    bad.flag[0, 33, 4] |= PixelFlag.BORDER
+    made = prepare(bad, params, SEED)
+    given_up = bad.flag[0] == PixelFlag.TERRITORY
+    np.testing.assert_array_equal(made.weight[0] > 0, bad.flag[0] == 0)
+    np.testing.assert_array_equal(made.image[0][given_up], bad.image[0][given_up])
+    np.testing.assert_array_equal(made.image[0][bad.flag[0] == 0], bad.image[0][bad.flag[0] == 0])
+    assert (made.image[0] != bad.image[0])[(bad.flag[0] != 0) & ~given_up].all()
+    clean = prepare(stacks, params, SEED)
+    np.testing.assert_allclose(made.moments[0], clean.moments[0], atol=0.02)
+    np.testing.assert_array_equal(made.noise[0] != 0, True)
+    assert same(rows(made, 1, 12), rows(clean, 1, 12))
+
+
 def test_weights_from_the_map(stacks):
     uneven = changed(stacks)
     uneven.weight[:, :, :25] *= 0.25

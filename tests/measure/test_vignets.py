@@ -10,10 +10,10 @@ from pydantic import ValidationError
 from shapempi.flags import PixelFlag
 from shapempi.ids import CcdId
 from shapempi.measure.epochs import find_epochs, select_objects
+from shapempi.measure.neighbours import TileSegmentation
 from shapempi.measure.vignets import (
     CcdSection,
     Dropped,
-    TileSegmentation,
     VignetParams,
     cut_stacks,
     section_box,
@@ -215,31 +215,43 @@ def test_neighbours_are_flagged_where_they_are_on_the_sky(survey):
         total += expected.sum()
     assert total > 1000
     assert wrong <= 2  # pixels that the affine approximation rounds the other way
-    off = VignetParams(size=31, mask_neighbours=False)
+    off = VignetParams(size=31, neighbours="none")
     unmasked = cut_stacks(numbers, epochs, sections, off, segmentation=segmentation).stacks
     np.testing.assert_array_equal(unmasked.flag, plain.flag)
 
 
+@pytest.mark.parametrize("neighbours", ["mask", "uberseg"])
 @pytest.mark.parametrize("scale", [1.0, 0.7, 0.2])
-def test_neighbours_are_the_same_in_every_block(survey, scale):
+def test_neighbours_are_the_same_in_every_block(survey, scale, neighbours):
     """A tile turned by 40 degrees, with pixels as large as the CCDs' or smaller: vignets reach beyond their size."""
     ra, dec, ccds, epochs = survey
     c, s = scale * np.cos(0.7), scale * np.sin(0.7)
     tile = tiny_survey.tan_wcs(RA, DEC, (301.0, 301.0), (-c, s, s, c))
     x, y = tile.sky_to_pixel(ra, dec)
-    plane = np.random.default_rng(1).integers(0, 40, (600, 600)).astype(np.int32)
+    rng = np.random.default_rng(1)
+    plane = np.where(rng.uniform(size=(600, 600)) < 0.02, rng.integers(0, 40, (600, 600)), 0).astype(np.int32)
     sections = [ccd.section() for ccd in ccds]
+    params = VignetParams(size=PARAMS.size, neighbours=neighbours)
 
     def flags(members):
         box = segmentation_box(x[members], y[members], PARAMS.size, plane.shape)
         part = plane[box[0] : box[1], box[2] : box[3]]
         segmentation = TileSegmentation(part, (box[0], box[2]), tile, x[members], y[members])
         mine = select_objects(epochs, members)
-        return cut_stacks(members + 1, mine, sections, PARAMS, segmentation=segmentation).stacks.flag
+        return cut_stacks(
+            members + 1, mine, sections, params, segmentation=segmentation, n_threads=len(members)
+        ).stacks.flag
 
     everyone = np.arange(len(ra))
     one_by_one = np.concatenate([flags(everyone[k : k + 1]) for k in everyone])
     np.testing.assert_array_equal(flags(everyone), one_by_one)
+    backwards = flags(everyone[::-1])
+    in_order = np.concatenate(
+        [backwards[select_objects(epochs, everyone[::-1])["object"] == len(ra) - 1 - k] for k in everyone]
+    )
+    np.testing.assert_array_equal(in_order, one_by_one)
+    bits = int(PixelFlag.NEIGHBOUR), int(PixelFlag.TERRITORY)
+    assert [bool((one_by_one & bit).any()) for bit in bits] == [True, neighbours == "uberseg"]
 
 
 def test_section_box_holds_the_vignets_and_no_more():
