@@ -174,6 +174,9 @@ _CLASS = (
     _kept("SPREADERR_MODEL", "f4", "", "Error of SPREAD_MODEL; 1 is without result."),
     _kept("SPREAD_CLASS", "i2", "", "0 star, 1 galaxy, 2 other, from SPREAD_MODEL + 2 SPREADERR_MODEL."),
     Column("spread_class_53", "i2", "", "SPREAD_CLASS with the older slope, 5/3 instead of 2."),
+    Column("size_ratio", "f4", "", "T_noshear / psf_T, the size before the PSF in units of the PSF's; 0 is a star."),
+    Column("size_ratio_err", "f4", "", "Error of size_ratio, correlated noise included."),
+    Column("size_class", "i2", "", "0 star, 1 galaxy, 2 other or not measured, from size_ratio and its error."),
 )
 
 _SHAPE = (

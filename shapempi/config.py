@@ -21,6 +21,7 @@ from shapempi.calibration.params import CalibrationParams
 from shapempi.engines.psf_params import PsfParams
 from shapempi.errors import ConfigError
 from shapempi.measure.shape_params import ShapeParams
+from shapempi.measure.size_class import SizeClassParams
 from shapempi.measure.spread import SpreadParams
 from shapempi.measure.stars import StarParams
 from shapempi.measure.vignets import VignetParams
@@ -71,6 +72,7 @@ class Config(Params):
     psf: PsfParams = PsfParams()
     vignet: VignetParams = VignetParams()
     spread: SpreadParams = SpreadParams()
+    size_class: SizeClassParams = SizeClassParams()
     shapes: ShapeParams = ShapeParams()
     simulation: SimulationParams | None = None
     calibration: CalibrationParams = CalibrationParams()

@@ -125,7 +125,9 @@ class Crew:
                 keep_mask=self._keep_mask if config.tile.mask.output else None,
                 keep_detections=self._keep_tile if config.tile.output else None,
             ),
-            "block": BlockStage(inputs, self._reader, config.vignet, config.spread, config.shapes, seed),
+            "block": BlockStage(
+                inputs, self._reader, config.vignet, config.spread, config.size_class, config.shapes, seed
+            ),
         }
 
     def execute(self, unit: Unit, places: Mapping[str, Place]) -> Outcome:

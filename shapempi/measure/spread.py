@@ -11,6 +11,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.special import erf, roots_genlaguerre
 
+from shapempi.kernels import _spread
 from shapempi.params import Params, key
 
 __all__ = ["SPREAD_DTYPE", "SpreadParams", "classify", "mean_sigma", "spread_model"]
@@ -26,7 +27,7 @@ _FWHM = 2.0 * np.sqrt(2.0 * np.log(2.0))
 _SCALE_LENGTH = _FWHM / 16.0
 #: Nodes of the mixture that stands for the disk: the models of 6 and of 12 nodes differ by 1e-13 of the flux.
 _N_NODE = 6
-#: Objects whose models are drawn at once: bounds the memory.
+#: Objects whose profiles are made at once: bounds the memory.
 _CHUNK = 256
 
 
@@ -70,25 +71,30 @@ def _profiles(sigma: np.ndarray, offset: np.ndarray, size: int) -> np.ndarray:
     return np.diff(cumulative, axis=1)
 
 
-def _models(sigma: np.ndarray, offset: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Draw phi and G [n, size, size], unit flux, integrated over pixels, centred at the offsets.
+def _models(sigma: np.ndarray, offset: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the profiles of phi and of the parts of G along x and y [n, 1 + n_node, size], and the parts' shares.
 
     The Fourier transform of an exponential disk, (1 + h^2 k^2)^(-3/2), is the mean of exp(-h^2 k^2 w) over the gamma
     distribution of shape 3/2: the disk is a mixture of Gaussians of variance 2 h^2 w, and Gauss-Laguerre nodes in w
     make the mixture finite.  Convolved with phi, each remains a Gaussian.
     """
-    phi = _profiles(sigma, offset[:, 1], size)[:, :, None] * _profiles(sigma, offset[:, 0], size)[:, None, :]
     nodes, weights = roots_genlaguerre(_N_NODE, 0.5)
-    galaxy = np.zeros_like(phi)
-    for node, share in zip(nodes, weights / weights.sum(), strict=True):
-        width = sigma * np.sqrt(1.0 + 2.0 * _SCALE_LENGTH**2 * node)
-        across = _profiles(width, offset[:, 0], size)
-        galaxy += share * (_profiles(width, offset[:, 1], size)[:, :, None] * across[:, None, :])
-    return phi, galaxy
+    widths = np.sqrt(1.0 + 2.0 * _SCALE_LENGTH**2 * np.append(0.0, nodes)) * sigma[:, None]
+    shape = (len(sigma), len(nodes) + 1, size)
+    across, down = (
+        _profiles(widths.ravel(), np.repeat(offset[:, axis], shape[1]), size).reshape(shape) for axis in (0, 1)
+    )
+    return across, down, weights / weights.sum()
 
 
 def spread_model(
-    stamps: np.ndarray, weights: np.ndarray, sigma: np.ndarray, offset: np.ndarray, params: SpreadParams
+    stamps: np.ndarray,
+    weights: np.ndarray,
+    sigma: np.ndarray,
+    offset: np.ndarray,
+    params: SpreadParams,
+    *,
+    n_threads: int = 1,
 ) -> np.ndarray:
     """Compute the spread model of many objects.
 
@@ -104,6 +110,8 @@ def spread_model(
         dx, dy [pixel]: the object's position minus the centre of the stamp.
     params : SpreadParams
         Thresholds of the classes.
+    n_threads : int, optional
+        Threads of the kernel; the result does not depend on it.
 
     Returns
     -------
@@ -116,19 +124,9 @@ def spread_model(
     usable = np.flatnonzero(np.isfinite(sigma) & (np.asarray(sigma) > 0) & np.isfinite(offset).all(axis=-1))
     for start in range(0, len(usable), _CHUNK):
         part = usable[start : start + _CHUNK]
-        phi, galaxy = _models(np.asarray(sigma, dtype=float)[part], np.asarray(offset, dtype=float)[part], size)
-        phi, galaxy = phi.reshape(len(part), -1), galaxy.reshape(len(part), -1)
-        image = stamps[part].reshape(len(part), -1).astype(float)
-        weight = weights[part].reshape(len(part), -1).astype(float)
-        good = (weight > 0) & np.isfinite(weight) & np.isfinite(image)
-        variance = np.where(good, 1.0 / np.where(good, weight, 1.0), 0.0)
-        image = np.where(good, image, 0.0)
-        masked_phi, masked_galaxy = np.where(good, phi, 0.0), np.where(good, galaxy, 0.0)
-        g_i, p_i = (galaxy * image).sum(axis=1), (phi * image).sum(axis=1)
-        g_p, p_p = (masked_galaxy * phi).sum(axis=1), (masked_phi * phi).sum(axis=1)
-        v_gg = (variance * galaxy * galaxy).sum(axis=1)
-        v_pp = (variance * phi * phi).sum(axis=1)
-        v_gp = (variance * galaxy * phi).sum(axis=1)
+        models = _models(np.asarray(sigma, dtype=float)[part], np.asarray(offset, dtype=float)[part], size)
+        image, weight = (np.ascontiguousarray(planes[part], dtype=np.float32) for planes in (stamps, weights))
+        g_i, p_i, g_p, p_p, v_gg, v_pp, v_gp = _spread.sums(image, weight, *models, n_threads=n_threads).T
         positive = (p_i > 0) & (p_p > 0)
         safe_i, safe_p = np.where(positive, p_i, 1.0), np.where(positive, p_p, 1.0)
         model[part] = np.where(positive, g_i / safe_i - g_p / safe_p, 1.0)

@@ -15,6 +15,7 @@ from shapempi.measure.moments import adaptive_moments, to_sky
 from shapempi.measure.neighbours import TileSegmentation
 from shapempi.measure.shape_params import ShapeParams
 from shapempi.measure.shapes import measure_shapes
+from shapempi.measure.size_class import SizeClassParams, classify_sizes
 from shapempi.measure.spread import SpreadParams, mean_sigma, spread_model
 from shapempi.measure.vignets import CutVignets, Dropped, VignetParams
 from shapempi.product import Location, Product
@@ -40,7 +41,7 @@ class BlockStage:
         Where the files are.
     reader : ProductReader
         Reads the products of the tile and of the CCDs.
-    vignet, spread, shapes : Params
+    vignet, spread, size_class, shapes : Params
         The settings of the steps.
     seed : int
         The survey's seed.
@@ -50,6 +51,7 @@ class BlockStage:
     reader: ProductReader
     vignet: VignetParams
     spread: SpreadParams
+    size_class: SizeClassParams
     shapes: ShapeParams
     seed: int
 
@@ -76,7 +78,8 @@ class BlockStage:
         with watch("shapes"):
             seed = (self.seed, block.tile.x, block.tile.y)
             shapes = measure_shapes(cut.stacks, self.shapes, seed=seed, mag_zp=self.inputs.params.mag_zp)
-        rows = _rows(objects, self.inputs.tiles, spread, shapes, cut)
+        sizes = classify_sizes(shapes, self.size_class)
+        rows = _rows(objects, self.inputs.tiles, (spread, sizes, shapes), cut)
         epochs = _epoch_rows(objects, cut.stacks, psf_shapes)
         return Product({"catalogue": rows, "epochs": epochs}, {"n_dropped": len(cut.dropped)}), len(rows)
 
@@ -106,12 +109,12 @@ def _psf_shapes(stacks: VignetStacks) -> np.ndarray:
 
 
 def _rows(
-    objects: TileObjects, tiles: tuple[TileId, ...], spread: np.ndarray, shapes: np.ndarray, cut: CutVignets
+    objects: TileObjects, tiles: tuple[TileId, ...], measured: tuple[np.ndarray, ...], cut: CutVignets
 ) -> np.ndarray:
-    """Put detection, classification and shape of each object into a row of the catalogue."""
+    """Put the detection of each object and what was measured of it, shapes last, into a row of the catalogue."""
     rows = empty_table(COLUMNS, len(objects.table))
     names = set(rows.dtype.names or ())
-    for source in (objects.table, spread, shapes):
+    for source in (objects.table, *measured):
         for name in source.dtype.names or ():
             if name in names:
                 rows[name] = source[name]
@@ -121,7 +124,7 @@ def _rows(
     rows["N_EPOCH"] = objects.n_epoch
     own = tiles.index(objects.tile)
     rows["FLAG_TILING"] = primary_of(rows["ra"], rows["dec"], tiles) == own
-    rows["shape_flags"] = shapes["flags"]
+    rows["shape_flags"] = measured[-1]["flags"]
     _flag_failed_ccds(rows, cut)
     return rows
 
