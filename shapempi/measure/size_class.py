@@ -20,7 +20,7 @@ class SizeClassParams(Params):
 
     error_factor: float = key(
         4.0,
-        "Factor on the error of T: metacalibration correlates the noise, and the fit takes it for white; that of stars.",
+        "Factor on the error of T: metacalibration correlates noise, and the fit takes it for white.",
         gt=0,
     )
     threshold: float = key(0.25, "Larger T/Tpsf is that of a galaxy, smaller that of a star.", gt=0)

@@ -10,6 +10,7 @@ source-extractor and psfex work on the tile: psfex on the vignets of the tile's 
 import subprocess
 import sys
 import tempfile
+from itertools import pairwise
 from pathlib import Path
 
 import fitsio
@@ -75,9 +76,8 @@ def source_extractor(image_path, weight_path):
         words += " -CHECKIMAGE_TYPE NONE -VERBOSE_TYPE QUIET -WRITE_XML N"
         (folder / "psfex.conf").write_text("")
         subprocess.run(["psfex", "stars.cat", "-c", "psfex.conf", *words.split()], cwd=folder, check=True)
-        print(
-            f"source-extractor: {len(found)} objects, psfex: {fitsio.read_header(folder / 'stars.psf', 1)['ACCEPTED']} stars"
-        )
+        n_star = fitsio.read_header(folder / "stars.psf", 1)["ACCEPTED"]
+        print(f"source-extractor: {len(found)} objects, psfex: {n_star} stars")
         more = ["SPREAD_MODEL", "SPREADERR_MODEL", "CLASS_STAR"]
         return detect(folder, "model", [*COLUMNS.split(), *more], PSF_NAME="stars.psf")
 
@@ -155,18 +155,16 @@ def main():
         "source-extractor CLASS_STAR": 1.0 - theirs["CLASS_STAR"],
     }
     rng, star, curves = np.random.default_rng(1), truth["is_star"], []
-    print(
-        "| mag | stars, galaxies | classifier | AUC | stars at 1 % of the galaxies | at 5 % |\n|---|---|---|---|---|---|"
-    )
-    for low, high in zip(BINS[:-1], BINS[1:], strict=True):
+    print("| mag | stars, galaxies | classifier | AUC | stars at 1 % of the galaxies | at 5 % |")
+    print("|---|---|---|---|---|---|")
+    for low, high in pairwise(BINS):
         here = (truth["mag"] >= low) & (truth["mag"] < high)
         curves.append(((low, high), {name: values[here] for name, values in kinds.items()}, star[here]))
         for name, values in kinds.items():
             area, error, *parts = judged(values[here].astype(float), star[here], rng)
             numbers = f"{star[here].sum()}, {(~star[here]).sum()}"
-            print(
-                f"| {low:g}-{high:g} | {numbers} | {name} | {area:.4f} +- {error:.4f} | {parts[0]:.3f} | {parts[1]:.3f} |"
-            )
+            cells = (f"{low:g}-{high:g}", numbers, name, f"{area:.4f} +- {error:.4f}", *(f"{p:.3f}" for p in parts))
+            print(f"| {' | '.join(cells)} |")
     for name, column in (("SPREAD_CLASS", "SPREAD_CLASS"), ("size_class", "size_class")):
         for low, high in ((19.0, 21.0), (21.0, 22.0), (22.0, 23.0), (23.0, 24.0)):
             here = (truth["mag"] >= low) & (truth["mag"] < high)

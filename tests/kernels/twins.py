@@ -141,3 +141,16 @@ def territory(plane, number, x, y, reach):
             window[nearest[1] < nearest[0]] = 2
         window[foreign] = 1
     return windows
+
+
+def spread_sums(stamps, weights, across, down, shares):
+    """The sums of the spread model, stamp by stamp."""
+    sums = []
+    for image, weight, columns, rows in zip(stamps, weights, across, down, strict=True):
+        good = (weight > 0) & np.isfinite(weight) & np.isfinite(image)
+        value, variance = image[good].astype(float), 1.0 / weight[good].astype(float)
+        models = np.einsum("ky,kx->kyx", rows, columns)
+        phi, galaxy = models[0][good], np.einsum("k,kyx->yx", shares, models[1:])[good]
+        terms = (galaxy * value, phi * value, galaxy * phi, phi * phi)
+        sums.append([term.sum() for term in (*terms, *(variance * m for m in (galaxy**2, phi**2, galaxy * phi)))])
+    return np.array(sums).reshape(-1, 7)
