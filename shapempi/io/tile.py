@@ -51,6 +51,10 @@ class TilePlanes:
         """
         return clean_planes(read_section(self.image, box), read_section(self.weight, box))
 
+    def sky(self, keyword: str) -> float | None:
+        """Return the level of the sky that a keyword of the image gives; see `shapempi.io.exposure.sky_level`."""
+        return sky_level((self.image.header,), keyword, str(self.image), "tile_background")
+
 
 def open_planes(image_path: Path, weight_path: Path, role: str = "tile") -> TilePlanes:
     """Find a tile and its weight in their files.
@@ -181,6 +185,6 @@ def read_tile(
         header=image_hdu.header,
         path=where,
         epoch=read_epoch((image_hdu.header,), keywords),
-        background=sky_level((image_hdu.header,), keywords.tile_background, where, "tile_background"),
+        background=planes.sky(keywords.tile_background),
     )
     return image, exposures

@@ -25,7 +25,7 @@ REACH = len(FILTER_KERNEL) // 2
 #: Rows that a strip is first read on, for regions that are not much longer.
 OVERLAP = 64
 #: A region with a larger share of the image's pixels is no object, but a background or a noise that is wrong.
-LARGEST = 0.5
+LARGEST = 0.25
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ def find_regions(reader: SectionReader, threshold: float, min_area: int, strip_r
     Raises
     ------
     MeasurementError
-        If a region is larger than a half of the image.
+        If a region is larger than a quarter of the image.
     """
     ny = reader.shape[0]
     for y0 in range(0, ny, strip_rows):

@@ -121,7 +121,9 @@ class TileStage:
             mesh = None
             if image.background is not None:
                 mesh = BackgroundMesh.constant(image.background, 0.0, image.full_shape)
-            detection = None if found_in is None else PlanesSource(found_in)
+            detection = None
+            if found_in is not None:
+                detection = PlanesSource(found_in, found_in.sky(self.inputs.params.keywords.tile_background) or 0.0)
             detections = self.detector.detect(source, frame, background=mesh, detection=detection)
             source.finish()
             if self.keep_detections is not None:

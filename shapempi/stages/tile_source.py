@@ -30,9 +30,12 @@ class PlanesSource:
     ----------
     planes : TilePlanes
         The files.
+    background : float
+        Level of the sky in the image, which is subtracted [ADU].
     """
 
     planes: TilePlanes
+    background: float
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -42,11 +45,12 @@ class PlanesSource:
     def read(self, y0: int, y1: int) -> PixelRows:
         """Return the rows y0 to y1, none flagged."""
         data, weight = self.planes.read((y0, y1, 0, self.shape[1]))
+        np.subtract(data, np.float32(self.background), out=data)
         return PixelRows(data, weight, np.zeros(data.shape, np.uint8))
 
 
 class TileSource:
-    """A tile in its files, with the mask that is made of it.
+    """A tile in its files, less the level of the sky that its header may name, with the mask that is made of it.
 
     Parameters
     ----------
@@ -82,7 +86,7 @@ class TileSource:
                 part = slice(first - y0, stop - y0)
                 self._mask(first, data[part], weight[part])
         if self._tile.background is not None:
-            data -= np.float32(self._tile.background)  # after the mask, which looks for pixels that are exactly zero
+            np.subtract(data, np.float32(self._tile.background), out=data)
         return PixelRows(data, weight, self._plane[y0:y1].copy())
 
     def _mask(self, y0: int, data: np.ndarray, weight: np.ndarray) -> None:

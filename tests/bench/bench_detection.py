@@ -21,6 +21,8 @@ from shapempi.engines.detection_native import NativeDetection
 from shapempi.ids import TileId
 from shapempi.io.parts import PartReader, PartWriter
 from shapempi.io.starcat import STAR_DTYPE
+from shapempi.measure.bright_stars import StarTable
+from shapempi.measure.mask import MaskRecipe
 from shapempi.mpi.attempt import Stopwatch
 from shapempi.stages.tile import TileParams, TileStage
 from shapempi.survey.inputs import InputParams, SurveyInputs
@@ -101,7 +103,8 @@ def measure_tile(folder, weight_name, size, seed):
     params = InputParams(exposure_folder=folder, tile_folder=folder, tile_weight_name=weight_name)
     tile, run = TileParams(), Path(tempfile.mkdtemp(dir=folder))
     detector = NativeDetection(tile.detection)
-    stage = TileStage(SurveyInputs(params), PartReader(run), bright_stars(size, seed), tile, detector, 1000)
+    stars, recipe = StarTable(bright_stars(size, seed)), MaskRecipe(tile.mask)
+    stage = TileStage(SurveyInputs(params), PartReader(run), stars, recipe, tile, detector, 1000)
     watch = Stopwatch()
     product, n_row = stage.process({"tile": str(TILE), "ccds": []}, {}, watch)
     with watch("commit"):
@@ -145,17 +148,23 @@ def main():
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--repeat", type=int, default=3, help="turns of each")
     parser.add_argument("--folder", type=Path, help="keep the files here, and use those that are there")
+    parser.add_argument("--draw", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--measure", metavar="WEIGHT_NAME", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.measure:
         measure_tile(options.folder, options.measure, options.size, options.seed)
         return
+    if options.draw:
+        write_tile(options.folder, options.size, options.seed)
+        return
     with tempfile.TemporaryDirectory() as scratch:
         folder = options.folder or Path(scratch)
         folder.mkdir(parents=True, exist_ok=True)
-        if not (folder / "filter.conv").exists():
-            write_tile(folder, options.size, options.seed)
         ours = [sys.executable, str(Path(__file__).resolve()), "--folder", str(folder), "--size", str(options.size)]
+        ours += ["--seed", str(options.seed)]
+        if not (folder / "filter.conv").exists():
+            # Elsewhere: what a process has had in memory counts for those that it starts.
+            subprocess.run([*ours, "--draw"], check=True)
         commands = {
             "the unit of the tile, weight compressed": [*ours, "--measure", WITH_COMPRESSED],
             "the unit of the tile, weight plain": [*ours, "--measure", WITH_PLAIN],

@@ -61,6 +61,23 @@ def test_missing_files_are_named_with_their_use_and_cure(folders):
     assert inputs.absent == {9999999}
 
 
+def test_the_image_in_which_objects_are_found_is_named_where_it_is_missing(folders):
+    names = {"tile_detection_name": "DEEP.{tile}.fits", "tile_detection_weight_name": "DEEP.{tile}.weight.fits"}
+    text = [str(problem) for problem in find_inputs(params(folders, **names)).problems]
+    assert len(text) == 2
+    assert "DEEP.241.293.fits: the detection image file does not exist (needed by tile 241.293)" in text[0]
+    assert "DEEP.241.293.weight.fits: the detection weight file does not exist (needed by tile 241.293)" in text[1]
+    # Without a weight of its own it has the tile's, which is there.
+    del names["tile_detection_weight_name"]
+    assert len(find_inputs(params(folders, **names)).problems) == 1
+    (folders[1] / "DEEP.241.293.fits").touch()
+    assert find_inputs(params(folders, **names)).problems == ()
+    with pytest.raises(ConfigError, match="of no use without tile_detection_name"):
+        find_inputs(params(folders, tile_detection_weight_name="DEEP.{tile}.weight.fits"))
+    with pytest.raises(ValueError, match="tile_detection_name"):
+        params(folders, tile_detection_name="DEEP.fits")
+
+
 def test_flags_can_be_optional(folders):
     (folders[0] / "2243881p.flag.fits.fz").unlink()
     inputs = find_inputs(params(folders, flag_required=False))
