@@ -122,7 +122,7 @@ DETECTION_COLUMNS = (
         "ISOAREAF_IMAGE",
         "i4",
         "pixel",
-        "Number of the object's pixels, those above the threshold in the filtered image.",
+        "Number of the object's pixels, those above the threshold in the filtered image, merged ones too.",
     ),
     _kept("XWIN_IMAGE", "f8", "pixel", "Windowed position along x, 1-based."),
     _kept("YWIN_IMAGE", "f8", "pixel", "Windowed position along y, 1-based."),
