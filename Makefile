@@ -66,6 +66,6 @@ inplace:
 	done
 
 clean:
-	rm -rf build dist demo shear $(VENV) .pytest_cache .mypy_cache .ruff_cache
+	rm -rf build dist demo shear classification $(VENV) .pytest_cache .mypy_cache .ruff_cache
 	find shapempi tests -name __pycache__ -prune -exec rm -rf {} +
 	rm -f shapempi/kernels/*.so

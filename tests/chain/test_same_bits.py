@@ -29,6 +29,18 @@ def test_five_ranks_small_blocks(reference, crew):
     assert differences(crew, reference) == []
 
 
+def test_territories_in_blocks_of_any_size(reference, survey, tmp_path):
+    uberseg = ("[psf.acceptance]", '[vignet]\nneighbours = "uberseg"\n\n[psf.acceptance]')
+    folders = []
+    for size, n_rank in ((1000, 2), (7, 3)):
+        (tmp_path / str(size)).mkdir()
+        folders.append(place(survey, tmp_path / str(size), block_size(size), uberseg))
+        assert shapempi(folders[-1], "run", "chain.toml", n_rank=n_rank).code == 0
+        assert verb(folders[-1], "gather", "run").code == 0
+    assert differences(*folders) == []
+    assert "catalogue/g1_noshear" in differences(folders[0], reference)
+
+
 def test_after_kill_9_of_everything_twice(reference, survey, tmp_path):
     folder = place(survey, tmp_path, block_size(7))
 
