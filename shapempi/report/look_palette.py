@@ -23,6 +23,7 @@ _COLOURS = {
     "NGC": "#F0E442",
     "SPIKE": "#E69F00",
     "NEIGHBOUR": "#CC79A7",
+    "TERRITORY": "#440022",
 }
 
 #: Colours of all other bits, by the bit's place.

@@ -15,10 +15,10 @@ from shapempi.io.atomic import replacing
 from shapempi.io.flag_image import write_flag_image
 from shapempi.io.regions import box_region, ellipse_region, polygon_region, write_regions
 from shapempi.measure.mask import BrightStars, MaskPlane, MaskRecipe
+from shapempi.report.look_palette import bit_colour
 
 __all__ = ["mask_paths", "write_mask"]
 
-_COLOURS = {"HALO": "red", "SPIKE": "yellow", "MESSIER": "magenta", "NGC": "cyan", "BORDER": "green"}
 _ENDINGS = {"flag": "fits", "regions": "reg"}
 
 
@@ -123,14 +123,14 @@ def _regions(image: Image, stars: BrightStars, recipe: MaskRecipe) -> Iterator[s
     for some in recipe.polygons(stars, image.wcs, image.full_shape, image.origin, image.data.shape):
         name = str(some.kind.name)
         for first, last in zip(some.first[:-1], some.first[1:], strict=True):
-            yield polygon_region(some.vertices[first:last], _COLOURS[name], name.lower())
+            yield polygon_region(some.vertices[first:last], bit_colour(PixelFlag[name]), name.lower())
     for _, objects in recipe.ellipses(image.wcs, image.full_shape):
         name = str(objects.kind.name)
         rows = np.stack([objects.x - ox, objects.y - oy, objects.a, objects.b, objects.theta], axis=1)
         for x, y, a, b, theta in rows.tolist():
-            yield ellipse_region(x, y, a, b, theta, _COLOURS[name], name.lower())
+            yield ellipse_region(x, y, a, b, theta, bit_colour(PixelFlag[name]), name.lower())
     y0, y1, x0, x1 = image.valid_box
     width = recipe.params.border_width
     inner = (y0 - oy + width, y1 - oy - width, x0 - ox + width, x1 - ox - width)
     if inner[0] < inner[1] and inner[2] < inner[3]:
-        yield box_region(inner, _COLOURS["BORDER"], "border: inside this box")
+        yield box_region(inner, bit_colour(PixelFlag.BORDER), "border: inside this box")
