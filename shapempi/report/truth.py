@@ -67,8 +67,10 @@ class TruthReport:
         One-dimensional rms distance for objects above a signal-to-noise ratio of 100 that have no extraction flag and
         no masked pixel [arcsec].
     star_purity, galaxy_purity : float
-        Fraction of matched stars (galaxies) above a signal-to-noise ratio of 20 that are classed as such; saturated
-        stars do not count.
+        Fraction of matched stars (galaxies) above a signal-to-noise ratio of 20 that SPREAD_CLASS classes as such;
+        saturated stars do not count.
+    size_star_purity, size_galaxy_purity : float
+        The same by `size_class`, the class from the joint fit.
     measured : float
         Fraction of matched galaxies above a signal-to-noise ratio of 20 with a shape.
     bins : tuple of MagnitudeBin
@@ -84,6 +86,8 @@ class TruthReport:
     position_rms: float
     star_purity: float
     galaxy_purity: float
+    size_star_purity: float
+    size_galaxy_purity: float
     measured: float
     bins: tuple[MagnitudeBin, ...]
     shear: ShearResult | None
@@ -94,8 +98,10 @@ class TruthReport:
             f"objects in the catalogue            {self.n_object}, {self.n_matched} of them match the truth",
             f"completeness at S/N > {S2N_COMPLETE:.0f}            {self.completeness:.3f} of {self.n_complete}",
             f"position rms at S/N > {S2N_BRIGHT:.0f}           {self.position_rms:.4f} arcsec per axis, unflagged",
-            f"stars classed as stars              {self.star_purity:.3f} at S/N > {S2N_COMPLETE:.0f}",
-            f"galaxies classed as galaxies        {self.galaxy_purity:.3f} at S/N > {S2N_COMPLETE:.0f}",
+            f"stars classed as stars              {self.star_purity:.3f} at S/N > {S2N_COMPLETE:.0f}, "
+            f"by size_class {self.size_star_purity:.3f}",
+            f"galaxies classed as galaxies        {self.galaxy_purity:.3f} at S/N > {S2N_COMPLETE:.0f}, "
+            f"by size_class {self.size_galaxy_purity:.3f}",
             f"galaxies with a shape               {self.measured:.3f} at S/N > {S2N_COMPLETE:.0f}",
             "",
             '   mag        n  complete  stars ok  galaxies ok  position["]  MAG_AUTO - true',
@@ -148,6 +154,8 @@ def compare(catalogue: np.ndarray, truth: np.ndarray, tiles: list[tuple[Wcs, tup
         position_rms=_rms(distance[found][bright]),
         star_purity=_mean(rows["SPREAD_CLASS"][is_star & counted & ~saturated] == 0),
         galaxy_purity=_mean(rows["SPREAD_CLASS"][galaxies & counted] == 1),
+        size_star_purity=_mean(rows["size_class"][is_star & counted & ~saturated] == 0),
+        size_galaxy_purity=_mean(rows["size_class"][galaxies & counted] == 1),
         measured=_mean(good[galaxies & counted]),
         bins=tuple(_bins(truth, found, rows, distance[found])),
         shear=mean_shear(rows[galaxies & good], true_rows[galaxies & good]),
