@@ -21,6 +21,7 @@ from shapempi.errors import (
     ShapempiError,
 )
 from shapempi.grammar import GRAMMARS
+from shapempi.interrupt import heard_interrupts
 
 __all__ = ["main"]
 
@@ -50,7 +51,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     logging.basicConfig(level=logging.WARNING, format="shapempi: %(message)s", stream=sys.stderr)
     try:
-        return int(options.verb(options))
+        with heard_interrupts():
+            return int(options.verb(options))
     except (ConfigError, EngineError) as error:
         return _complain(error, 2)
     except MissingInputError as error:

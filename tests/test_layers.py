@@ -11,7 +11,7 @@ import shapempi
 
 PACKAGE = Path(shapempi.__file__).parent
 
-BOTTOM = {"errors", "flags", "kernels"}
+BOTTOM = {"errors", "flags", "interrupt", "kernels"}
 NOUNS = {"catalog", "ids", "image", "megacam", "params", "product", "psf", "vignet", "wcs"}
 GROUND = BOTTOM | NOUNS
 # survey knows which inputs a survey has; it sits below the stages that read them.
@@ -31,6 +31,7 @@ MAY_IMPORT = {
         "engines",
         "grammar",
         "errors",
+        "interrupt",
     },
     "verbs": {"run", "export_ldac", "calibrate", "chain", "gather", "grammar", "units", "config"} | BELOW_CONFIG,
     "psf_verbs": {"validate_psf", "interpolate", "selection", "config"} | BELOW_CONFIG,

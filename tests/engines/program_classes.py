@@ -1,4 +1,4 @@
-"""How source-extractor, with PSFEx's model, classes the objects of an image; and how well a value tells two kinds apart."""
+"""How source-extractor, with PSFEx's model, classes objects; and how well a value tells two kinds apart."""
 
 import subprocess
 import tempfile

@@ -1,5 +1,7 @@
 """The spread model against source-extractor's own with PSFEx's model, on the same stars and galaxies."""
 
+from itertools import pairwise
+
 import fitsio
 import galsim
 import numpy as np
@@ -54,14 +56,17 @@ def test_stars_and_galaxies_are_told_apart_as_well_as_by_the_program(sky):
     x, y = table["X_IMAGE"] - 1, table["Y_IMAGE"] - 1
     column, row, half = np.rint(x).astype(int), np.rint(y).astype(int), STAMP // 2
     stamps = np.stack(
-        [image[r - half : r + half + 1, c - half : c + half + 1] for r, c in zip(row, column, strict=True)]
+        [
+            image[r - half : r + half + 1, c - half : c + half + 1]  # one stamp
+            for r, c in zip(row, column, strict=True)
+        ]
     )
     core = galsim.Moffat(beta=3.0, fwhm=FWHM).drawImage(nx=51, ny=51, scale=1.0).FindAdaptiveMom().moments_sigma
     offset = np.stack([x - column, y - row], axis=1)
     weights = np.full(stamps.shape, NOISE**-2, np.float32)
     ours = spread_model(stamps, weights, np.full(len(x), core), offset, SpreadParams())
     rng = np.random.default_rng(5)
-    for high, low in zip(LIMITS[:-1], LIMITS[1:], strict=True):
+    for high, low in pairwise(LIMITS):
         here = (truth["s2n"] < high) & (truth["s2n"] >= low)
         star, galaxy = np.flatnonzero(here & truth["star"]), np.flatnonzero(here & ~truth["star"])
         assert min(len(star), len(galaxy)) > 80
