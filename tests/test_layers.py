@@ -33,7 +33,8 @@ MAY_IMPORT = {
         "errors",
         "interrupt",
     },
-    "verbs": {"run", "export_ldac", "calibrate", "chain", "gather", "grammar", "units", "config"} | BELOW_CONFIG,
+    "verbs": {"run", "reporting", "export_ldac", "calibrate", "chain", "gather", "grammar", "units", "config"}
+    | BELOW_CONFIG,
     "psf_verbs": {"validate_psf", "interpolate", "selection", "config"} | BELOW_CONFIG,
     "image_verbs": {"masking", "detecting", "config"} | BELOW_CONFIG,
     "star_verbs": {"star_extraction", "config"} | SURVEY,
@@ -49,6 +50,7 @@ MAY_IMPORT = {
     "chain": {"run", "gather", "config"} | BELOW_CONFIG,
     "run": {"crew", "units", "selection", "masking", "star_catalogue", "config"} | BELOW_CONFIG,
     "crew": {"units", "config"} | BELOW_CONFIG,  # what a rank does with a unit
+    "reporting": {"gather", "units", "report"} | SURVEY,  # the report of a run from its folder
     "gather": {"units"} | SURVEY,
     "selection": {"report", "measure"} | SURVEY,  # star selections on catalogue files
     "masking": {"star_catalogue", "report", "measure"} | SURVEY,  # masks with the files that their settings name
