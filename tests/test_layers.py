@@ -23,6 +23,7 @@ MAY_IMPORT = {
     "__main__": {"cli"},
     "cli": {
         "verbs",
+        "report_verbs",
         "psf_verbs",
         "image_verbs",
         "star_verbs",
@@ -33,8 +34,8 @@ MAY_IMPORT = {
         "errors",
         "interrupt",
     },
-    "verbs": {"run", "reporting", "export_ldac", "calibrate", "chain", "gather", "grammar", "units", "config"}
-    | BELOW_CONFIG,
+    "verbs": {"run", "export_ldac", "calibrate", "chain", "gather", "grammar", "units", "config"} | BELOW_CONFIG,
+    "report_verbs": {"reporting", "chain", "gather", "config"} | BELOW_CONFIG,
     "psf_verbs": {"validate_psf", "interpolate", "selection", "config"} | BELOW_CONFIG,
     "image_verbs": {"masking", "detecting", "config"} | BELOW_CONFIG,
     "star_verbs": {"star_extraction", "config"} | SURVEY,

@@ -1,4 +1,4 @@
-"""A small document: sections of paragraphs, tables and pictures, that renderers turn into Markdown and HTML."""
+"""A small document: sections of paragraphs, tables, lines and pictures, that renderers turn into Markdown and HTML."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-__all__ = ["Block", "Document", "Paragraph", "Picture", "Renderer", "Section", "Table"]
+__all__ = ["Block", "Document", "Listing", "Paragraph", "Picture", "Renderer", "Section", "Table"]
 
 _Out = TypeVar("_Out", covariant=True)
 
@@ -21,6 +21,10 @@ class Renderer(Protocol[_Out]):
 
     def table(self, part: Table) -> _Out:
         """Render a table."""
+        ...
+
+    def listing(self, part: Listing) -> _Out:
+        """Render lines."""
         ...
 
     def picture(self, part: Picture) -> _Out:
@@ -75,6 +79,17 @@ class Table:
 
 
 @dataclass(frozen=True)
+class Listing:
+    """Lines that stay as they are, in letters of one width."""
+
+    lines: tuple[str, ...]
+
+    def render(self, renderer: Renderer[_Out]) -> _Out:
+        """Have the renderer render it."""
+        return renderer.listing(self)
+
+
+@dataclass(frozen=True)
 class Picture:
     """A PNG file and what it says."""
 
@@ -86,7 +101,7 @@ class Picture:
         return renderer.picture(self)
 
 
-Block = Paragraph | Table | Picture
+Block = Paragraph | Table | Listing | Picture
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 from html import escape
 
-from shapempi.report.document import Document, Paragraph, Picture, Table
+from shapempi.report.document import Document, Listing, Paragraph, Picture, Table
 
 __all__ = ["to_html"]
 
@@ -13,7 +13,7 @@ _STYLE = """
 body { font: 15px/1.45 sans-serif; color: #1a1a1a; background: #fff; margin: 2em auto; max-width: 75em; }
 body { padding: 0 1em; }
 h1 { font-size: 1.6em; } h2 { font-size: 1.2em; margin-top: 2em; border-bottom: 1px solid #ccc; }
-.scroll { overflow-x: auto; }
+.scroll, pre { overflow-x: auto; }
 table { border-collapse: collapse; margin: 0.8em 0; font-size: 0.9em; }
 th, td { padding: 0.2em 0.7em; text-align: right; vertical-align: top; border-bottom: 1px solid #e4e4e4; }
 th { border-bottom: 2px solid #999; white-space: nowrap; } .left { text-align: left; }
@@ -57,6 +57,10 @@ class _Html:
         ]
         lines = ['<div class="scroll"><table>', f"<tr>{head}</tr>", *rows, "</table></div>"]
         return "\n".join(lines)
+
+    def listing(self, part: Listing) -> str:
+        """Render lines."""
+        return f"<pre>{escape(chr(10).join(part.lines))}</pre>"
 
     def picture(self, part: Picture) -> str:
         """Render a picture, all of its bytes, and its caption."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from shapempi.report.document import Document, Paragraph, Picture, Table
+from shapempi.report.document import Document, Listing, Paragraph, Picture, Table
 
 __all__ = ["to_markdown"]
 
@@ -39,6 +39,10 @@ class _Markdown:
             "| " + " | ".join(_pad(cell, n, left) for cell, n, left in zip(row, widths, lefts, strict=True)) + " |"
             for row in [names, rule, *rows]
         )
+
+    def listing(self, part: Listing) -> str:
+        """Render lines: indented, they are nothing but text."""
+        return "\n".join(f"    {line}" for text in part.lines for line in (text.splitlines() or [""]))
 
     def picture(self, part: Picture) -> str:
         """Render a picture and its caption."""
