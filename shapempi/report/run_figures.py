@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from shapempi.report.progress import duration
 from shapempi.report.psf_canvas import COLOURS, MARKERS, new_figure, save
 from shapempi.report.rank_use import RankUse, choose_ranks
 from shapempi.report.run_cost import Prediction
 from shapempi.report.run_record import DONE, in_order
+from shapempi.report.run_words import span
 
 if TYPE_CHECKING:
     import matplotlib.axes
@@ -79,10 +79,10 @@ def draw_gantt(use: RankUse, path: Path) -> None:
         handles.append(Patch(color=_FAILED, label="attempt that failed"))
     if use.lost:
         handles.append(Line2D([], [], color="k", marker="x", mew=1.5, ls="", label="rank lost"))
-    handles.append(Patch(color=_IDLE, label=f"idle tail, {duration(use.tail)}"))
+    handles.append(Patch(color=_IDLE, label=f"idle tail, {span(use.tail)}"))
     figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), frameon=False, fontsize=9)
     ranks_of = f"{len(use.attempts)} rank{'s' * (len(use.attempts) != 1)}"
-    title = f"job {_shown(use.job.name)}: {ranks_of} busy {use.mean_busy:.0%} of {duration(use.job.wall)}"
+    title = f"job {_shown(use.job.name)}: {ranks_of} busy {use.mean_busy:.0%} of {span(use.job.wall)}"
     figure.suptitle(title + (f"\n{note}" if note else ""), fontsize=11)
     save(figure, path)
 
@@ -149,7 +149,8 @@ def draw_cost(found: Sequence[Prediction], path: Path) -> None:
             axis.set_minor_formatter(NullFormatter())
         scatter = "" if np.isnan(each.scatter) else f", 68% within a factor {each.scatter:.2f}"
         axes.set_title(f"{_shown(each.kind)} ({len(each.used)}){scatter}", fontsize=9)
-        axes.legend(loc="upper left", fontsize=8, framealpha=0.9, edgecolor="none", handlelength=1.6)
+        free = "lower right" if each.median > 1 else "upper left"
+        axes.legend(loc=free, fontsize=8, framealpha=0.9, edgecolor="none", handlelength=1.6)
     save(figure, path)
 
 
@@ -171,16 +172,18 @@ def draw_memory(peaks: Mapping[str, Mapping[str, int]], path: Path) -> None:
     top = max(peak for host in hosts for peak in peaks[host].values())
     unit, label = (2**30, "GiB") if top >= 2**30 else (2**20, "MiB")
     for row, host in enumerate(hosts):
-        axes.axhline(row, color="0.88", lw=0.8, zorder=0)
+        if row % 2:
+            axes.axhspan(row - 0.5, row + 0.5, color="0.94", lw=0, zorder=0)
         for place, kind in enumerate(kinds):
             if kind in peaks[host]:
                 marker = MARKERS[place % len(MARKERS)]
-                axes.plot(peaks[host][kind] / unit, row, marker, ms=6, color=colours[kind], alpha=0.85)
+                place_in_row = row + 0.24 * (place - (len(kinds) - 1) / 2)
+                axes.plot(peaks[host][kind] / unit, place_in_row, marker, ms=5, color=colours[kind])
     for place, kind in enumerate(kinds):
         axes.plot([], [], MARKERS[place % len(MARKERS)], color=colours[kind], label=_shown(kind))
     axes.set(
         xlim=(0, 1.08 * top / unit),
-        ylim=(len(hosts) - 0.4, -0.6),
+        ylim=(len(hosts) - 0.5, -0.5),
         xlabel=f"largest resident memory of a rank [{label}]",
     )
     axes.set_yticks(range(len(hosts)), [_shown(host) for host in hosts], fontsize=8)

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections import Counter
 
 from shapempi.report.document import Block, Paragraph, Table
-from shapempi.report.progress import duration
 from shapempi.report.run_failures import blame, failure_groups, failures_by_class, settled, tile_losses
 from shapempi.report.run_record import RunRecord, in_order
-from shapempi.report.run_words import MOST_ROWS, cut, moment, named, seconds
+from shapempi.report.run_words import MOST_ROWS, cut, moment, named, seconds, span
 from shapempi.report.survey_view import SurveyView
 from shapempi.report.unit_times import step_times
 
@@ -30,7 +29,7 @@ def about_run(record: RunRecord, survey: SurveyView) -> tuple[Block, ...]:
             job.n_rank,
             moment(job.start),
             moment(job.end),
-            duration(job.wall),
+            span(job.wall),
             "none: running or killed" if job.exit_code is None else job.exit_code,
             job.drained or "-",
         )
@@ -79,7 +78,7 @@ def about_times(record: RunRecord, survey: SurveyView) -> tuple[Block, ...]:
         for count in (states[kind],)
     ]
     times = [
-        (t.kind, t.step, t.n, duration(t.total), seconds(t.p50), seconds(t.p99), f"{t.share:.1%}")
+        (t.kind, t.step, t.n, span(t.total), seconds(t.p50), seconds(t.p99), f"{t.share:.1%}")
         for t in step_times(record)
     ]
     blocks: list[Block] = [

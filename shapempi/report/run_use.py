@@ -6,12 +6,11 @@ import math
 from pathlib import Path
 
 from shapempi.report.document import Block, Paragraph, Picture, Table
-from shapempi.report.progress import duration
 from shapempi.report.rank_use import choose_ranks, rank_use
 from shapempi.report.run_cost import RunCost, predictions
 from shapempi.report.run_figures import MOST_HOSTS, draw_cost, draw_gantt, draw_memory
 from shapempi.report.run_record import RunRecord, in_order
-from shapempi.report.run_words import MOST_ROWS, cut, seconds
+from shapempi.report.run_words import MOST_ROWS, cut, seconds, span
 from shapempi.report.survey_view import SurveyView
 from shapempi.report.timeline import TIMELINE
 from shapempi.report.unit_times import memory_peaks, waiting
@@ -55,7 +54,7 @@ def about_ranks(record: RunRecord, folder: Path) -> tuple[Block, ...]:
     for use in uses:
         busy = sorted(use.busy.values())
         share = use.tail / use.job.wall if use.job.wall > 0 else 0.0
-        tail = (duration(use.tail), f"{share:.0%}", f"{use.tail_lost:.3g}")
+        tail = (span(use.tail), f"{share:.0%}", f"{use.tail_lost:.3g}")
         rows.append((use.job.name, len(busy), f"{use.mean_busy:.0%}", f"{busy[0]:.0%}", f"{busy[-1]:.0%}", *tail))
     blocks: list[Block] = [
         Paragraph(

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from shapempi.report.document import Block, Paragraph
+from shapempi.report.progress import duration
 
-__all__ = ["MOST_ROWS", "cut", "moment", "named", "seconds"]
+__all__ = ["MOST_ROWS", "cut", "moment", "named", "seconds", "span"]
 
 #: Rows of a table, the rest is counted; and names in a cell.
 MOST_ROWS, _NAMES = 30, 5
@@ -33,3 +34,8 @@ def moment(time: float) -> str:
 def seconds(value: float) -> str:
     """Write a time [s] in three digits."""
     return "-" if math.isnan(value) else f"{value:.3g}" if value < 100 else f"{value:.0f}"
+
+
+def span(value: float) -> str:
+    """Write a time as people say it, with its tenths if it is short: 3.6 s, 5 h 12 min."""
+    return f"{value:.1f} s" if value < 9.95 else duration(value)
