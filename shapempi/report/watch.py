@@ -36,7 +36,7 @@ def watch(read: Callable[[], RunStatus], interval: float, console: Console | Non
     """
     console = console or Console(soft_wrap=True, highlight=False)
     state = (_in_place if console.is_terminal else _by_lines)(read, interval, console)
-    console.print("\n".join(state.lines()), markup=False)
+    console.print("\n".join(state.lines()), markup=False, highlight=False)
     return state
 
 
@@ -59,7 +59,7 @@ def _by_lines(read: Callable[[], RunStatus], interval: float, console: Console) 
         state = read()
         if state.over:
             return state
-        console.print(f"{time.strftime('%H:%M:%S')} {state.line()}", markup=False)
+        console.print(f"{time.strftime('%H:%M:%S')} {state.line()}", markup=False, highlight=False)
         _pause(began, interval)
 
 

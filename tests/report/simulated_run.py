@@ -10,7 +10,7 @@ import numpy as np
 from shapempi.ids import CcdId, TileId
 from shapempi.survey.graph import SurveyPlan, TilePlan
 
-START = 1_800_000_000.0
+START = 1_700_000_000.0
 
 #: Steps of each kind and the share of time that each takes.
 STEPS = {
