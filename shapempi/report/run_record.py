@@ -94,7 +94,7 @@ class Attempt:
             state=state,
             number=int(event.get("attempt") or 1),
             final=event["event"] == "unit",
-            rank=int(event.get("rank", -1)),
+            rank=_rank(event),
             host=str(event.get("host") or ""),
             begin=begin,
             end=begin + elapsed,
@@ -208,7 +208,7 @@ class RunRecord:
                 job = replace(job, drained=str(event.get("reason") or "no reason given"))
             elif event["event"] == "lost":
                 uid, host = str(event.get("uid") or ""), str(event.get("host") or "")
-                lost.append(LostRank(name, int(event.get("rank", -1)), host, uid, moment))
+                lost.append(LostRank(name, _rank(event), host, uid, moment))
             elif event["event"] in ("unit", "retry"):
                 attempts.append(Attempt.of(event))
             jobs[name] = job
@@ -231,6 +231,12 @@ class RunRecord:
     def n_row(self) -> int:
         """Rows of the catalogue: objects in blocks that are done."""
         return sum(unit.n_row for unit in self.units.values() if unit.kind == "block" and unit.state == DONE)
+
+
+def _rank(event: Mapping[str, Any]) -> int:
+    """Return the rank that an event is about; -1 for none."""
+    rank = event.get("rank")
+    return -1 if rank is None else int(rank)
 
 
 def in_order(kinds: Iterable[str]) -> list[str]:
