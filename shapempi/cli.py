@@ -30,7 +30,8 @@ EXIT_CODES = """exit codes:
   1  some units failed, or a file cannot be used; each is named with its reason, everything else is done
   2  wrong configuration or command line
   3  missing input; each file is named, everything that does not need it is done
-  4  internal error
+  4  internal error, or all workers were lost
+ 10  the run was asked to end (time limit, SIGUSR1, SIGTERM) before it was complete; the same command goes on
 130  interrupted; the same command goes on where it stopped
 """
 
@@ -103,6 +104,15 @@ def _parser() -> argparse.ArgumentParser:
     verb = commands.add_parser("run", help="the main job (mpirun -n N shapempi run CONFIG); the same command resumes")
     verb.add_argument("config", type=Path, metavar="CONFIG", help="TOML file")
     verb.add_argument("--live", action="store_true", help="live bar also under a launcher, which hides the terminal")
+    verb.add_argument("--walltime", metavar="H:M:S", help="time until the run must have ended (Slurm's is known)")
+    verb.add_argument(
+        "--accept",
+        action="append",
+        choices=verbs.ACCEPTABLE,
+        metavar="WHAT",
+        help="go on although this has changed since units were made: config, code or inputs (repeatable)",
+    )
+    verb.add_argument("--retry-quarantined", action="store_true", help="try units again that have cost two ranks")
     verb.set_defaults(verb=verbs.run)
 
     verb = commands.add_parser("status", help="how far a run is; works while it runs")

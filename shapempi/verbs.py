@@ -29,6 +29,7 @@ from shapempi.grammar import reference as column_reference
 from shapempi.io.catalog import write_fits
 from shapempi.measure.fit import FitFlag
 from shapempi.mpi.comm import connect
+from shapempi.opening import ACCEPTABLE
 from shapempi.report import calibration as calibration_report
 from shapempi.report.progress import counter, duration
 from shapempi.run import run as run_survey
@@ -40,7 +41,7 @@ from shapempi.survey.inputs import find_inputs
 from shapempi.survey.sky_masks import open_sky_masks
 from shapempi.units import BLOCK_SECONDS_PER_PIXEL
 
-__all__ = ["calibrate", "config", "export", "gather", "plan", "run", "simulate"]
+__all__ = ["ACCEPTABLE", "calibrate", "config", "export", "gather", "plan", "run", "simulate"]
 
 
 def simulate(options: argparse.Namespace) -> int:
@@ -111,7 +112,13 @@ def plan(options: argparse.Namespace) -> int:
 
 def run(options: argparse.Namespace) -> int:
     """Measure a survey."""
-    return run_survey(options.config, live=options.live)
+    return run_survey(
+        options.config,
+        live=options.live,
+        walltime=options.walltime,
+        accept=options.accept or (),
+        retry_quarantined=options.retry_quarantined,
+    )
 
 
 def gather(options: argparse.Namespace) -> int:

@@ -34,7 +34,8 @@ MAY_IMPORT = {
         "errors",
         "interrupt",
     },
-    "verbs": {"run", "export_ldac", "calibrate", "chain", "gather", "grammar", "units", "config"} | BELOW_CONFIG,
+    "verbs": {"run", "opening", "export_ldac", "calibrate", "chain", "gather", "grammar", "units", "config"}
+    | BELOW_CONFIG,
     "report_verbs": {"reporting", "chain", "gather", "config"} | BELOW_CONFIG,
     "psf_verbs": {"validate_psf", "interpolate", "selection", "config"} | BELOW_CONFIG,
     "image_verbs": {"masking", "detecting", "config"} | BELOW_CONFIG,
@@ -49,8 +50,12 @@ MAY_IMPORT = {
     "run_view": {"gather", "units", "masking", "report", "config"} | SURVEY,  # a run by the names that people type
     "calibrate": {"config"} | BELOW_CONFIG,
     "chain": {"run", "gather", "config"} | BELOW_CONFIG,
-    "run": {"crew", "units", "selection", "masking", "star_catalogue", "config"} | BELOW_CONFIG,
-    "crew": {"units", "config"} | BELOW_CONFIG,  # what a rank does with a unit
+    "run": {"opening", "run_status", "crew", "fault", "units"} | BELOW_CONFIG,
+    "run_status": {"crew"} | BELOW_CONFIG,  # what rank 0 writes for those who watch
+    "opening": {"crew", "selection", "masking", "star_catalogue", "config"} | BELOW_CONFIG,  # before the work
+    "fault": {"errors"},  # errors made on purpose
+    "selftest": {"gather", "config", "fault"} | BELOW_CONFIG,  # trials of an installation
+    "crew": {"fault", "units", "config"} | BELOW_CONFIG,  # what a rank does with a unit
     "reporting": {"gather", "units", "report"} | SURVEY,  # the report of a run from its folder
     "gather": {"units"} | SURVEY,
     "selection": {"report", "measure"} | SURVEY,  # star selections on catalogue files
