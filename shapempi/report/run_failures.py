@@ -38,6 +38,8 @@ class FailureGroup:
         Units that failed of it.
     n_retry : int
         Attempts that failed of it and were tried again.
+    retried : tuple of str
+        Their units, those that failed in the end left out.
     """
 
     failure: str
@@ -45,6 +47,7 @@ class FailureGroup:
     reason: str
     units: tuple[str, ...]
     n_retry: int
+    retried: tuple[str, ...]
 
 
 def failures_by_class(attempts: Iterable[Attempt]) -> dict[str, tuple[int, int]]:
@@ -74,8 +77,10 @@ def failure_groups(record: RunRecord) -> list[FailureGroup]:
     for (failure, error, shape), members in groups.items():
         reasons = {attempt.reason for attempt in members}
         units = tuple(dict.fromkeys(attempt.uid for attempt in members if attempt.final))
-        n_retry = sum(not attempt.final for attempt in members)
-        found.append(FailureGroup(failure, error, reasons.pop() if len(reasons) == 1 else shape, units, n_retry))
+        again = [attempt.uid for attempt in members if not attempt.final]
+        retried = tuple(uid for uid in dict.fromkeys(again) if uid not in units)
+        reason = reasons.pop() if len(reasons) == 1 else shape
+        found.append(FailureGroup(failure, error, reason, units, len(again), retried))
     return sorted(found, key=lambda group: (-len(group.units), -group.n_retry, group.failure, group.reason))
 
 

@@ -65,12 +65,12 @@ def _open(record: RunRecord, survey: SurveyView) -> dict[str, int]:
 def about_times(record: RunRecord, survey: SurveyView) -> tuple[Block, ...]:
     """Count units by kind and state; tell the time of every step."""
     states: dict[str, Counter[str]] = {}
-    restored: Counter[str] = Counter()
     for unit in record.units.values():
         states.setdefault(unit.kind, Counter())[unit.state] += 1
-        restored[unit.kind] += unit.restored
     if not states:
         return (Paragraph("No unit has ended."),)
+    found = {attempt.uid: attempt.kind for attempt in record.attempts if attempt.restored}
+    restored = Counter(found.values())
     again = Counter(attempt.kind for attempt in record.attempts if not attempt.final)
     counts = [
         (kind, count["done"], count["failed"], count["blocked"], count["quarantined"], again[kind], restored[kind])
@@ -82,7 +82,7 @@ def about_times(record: RunRecord, survey: SurveyView) -> tuple[Block, ...]:
         for t in step_times(record)
     ]
     blocks: list[Block] = [
-        Table.of("<kind|done|failed|blocked|quarantined|retries|committed before", counts),
+        Table.of("<kind|done|failed|blocked|quarantined|retries|found committed", counts),
     ]
     if times:
         text = (
@@ -98,7 +98,9 @@ def about_failures(record: RunRecord) -> tuple[Block, ...]:
     if not groups:
         return (Paragraph("Nothing failed."),)
     classes = [(name, *numbers) for name, numbers in failures_by_class(settled(record)).items()]
-    rows = [(g.failure, g.error or "-", len(g.units), g.n_retry, g.reason, named(g.units) or "-") for g in groups]
+    rows = [
+        (g.failure, g.error or "-", len(g.units), g.n_retry, g.reason, named([*g.units, *g.retried])) for g in groups
+    ]
     blocks: list[Block] = []
     if classes:
         blocks.append(Table.of("<class|units failed|attempts tried again", classes))

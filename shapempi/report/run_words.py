@@ -38,4 +38,4 @@ def seconds(value: float) -> str:
 
 def span(value: float) -> str:
     """Write a time as people say it, with its tenths if it is short: 3.6 s, 5 h 12 min."""
-    return f"{value:.1f} s" if value < 9.95 else duration(value)
+    return f"{value:.2g} s" if value < 9.5 else duration(value)

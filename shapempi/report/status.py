@@ -13,6 +13,7 @@ from shapempi.io.journal import read_journal, read_status
 from shapempi.report.progress import duration
 from shapempi.report.run_failures import failures_by_class, settled
 from shapempi.report.run_record import Job, RunRecord
+from shapempi.report.run_words import span
 from shapempi.report.summary import RunSummary
 from shapempi.report.survey_view import SurveyView
 from shapempi.report.work_done import WorkDone
@@ -156,7 +157,7 @@ class RunStatus:
             parts[-1] += f", {running} of {max(self.status['n_rank'] - 1, 1)} at work"
         text = [", ".join(parts)]
         if self.work.slowest:
-            text.append("slowest: " + ", ".join(f"{a.uid} {duration(a.elapsed)}" for a in self.work.slowest))
+            text.append("slowest: " + ", ".join(f"{a.uid} {span(a.elapsed)}" for a in self.work.slowest))
         return text
 
     def _trouble(self) -> list[str]:

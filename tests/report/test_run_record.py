@@ -142,11 +142,11 @@ def test_failures_that_differ_in_numbers_are_one_group():
         ]
     )
     assert failures_by_class(settled(record)) == {"science": (2, 0), "io": (0, 2)}
-    groups = [(g.failure, g.error, g.reason, g.units, g.n_retry) for g in failure_groups(record)]
+    groups = [(g.failure, g.error, g.reason, g.units, g.n_retry, g.retried) for g in failure_groups(record)]
     assert groups == [
-        ("science", "MeasurementError", "# stars, # are needed", ("ccd:1-1", "ccd:1-2"), 0),
-        ("blocked", "", "needs tile:1, which failed", ("block:1:1",), 0),
-        ("io", "OSError", "stale handle", (), 2),
+        ("science", "MeasurementError", "# stars, # are needed", ("ccd:1-1", "ccd:1-2"), 0, ()),
+        ("blocked", "", "needs tile:1, which failed", ("block:1:1",), 0, ()),
+        ("io", "OSError", "stale handle", (), 2, ("ccd:1-3",)),
     ]
     assert len(record.worked()) == 5
 

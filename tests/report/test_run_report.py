@@ -189,6 +189,16 @@ def test_several_jobs(tmp_path):
     assert all(f"| 000{k} " in markdown for k in range(1, 7))
 
 
+def test_units_that_a_later_start_found(tmp_path):
+    plan = make_plan(1)
+    events = simulate(plan, 3)
+    found = [e | {"job": "0002", "restored": True, "rank": -1, "seconds": {}} for e in events if e.get("kind") == "ccd"]
+    write_run(tmp_path, plan, [*events, events[0] | {"job": "0002"}, *found, events[-1] | {"job": "0002"}])
+    markdown = write_report(tmp_path, "s", catalogue=()).with_suffix(".md").read_text()
+    assert re.search(r"\| ccd +\|   12 \|      0 \|       0 \|           0 \|       0 \| +12 \|", markdown)
+    assert re.search(r"\| ccd +\| all steps +\| +12 \|", markdown)  # and were done once
+
+
 def test_the_view_of_a_plan():
     view = survey_view(make_plan(3), "s")
     assert view.areas["tile:000.001"] == pytest.approx(1e8 * (0.186 / 3600) ** 2)
