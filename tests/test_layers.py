@@ -29,6 +29,7 @@ MAY_IMPORT = {
         "star_verbs",
         "look_verbs",
         "bench_verbs",
+        "selftest_verbs",
         "engines",
         "grammar",
         "errors",
@@ -41,6 +42,7 @@ MAY_IMPORT = {
     "image_verbs": {"masking", "detecting", "config"} | BELOW_CONFIG,
     "star_verbs": {"star_extraction", "config"} | SURVEY,
     "bench_verbs": BELOW_CONFIG,
+    "selftest_verbs": {"selftest", "gather", "io", "errors"},
     "look_verbs": {"look", "look_file", "look_unit", "look_object", "run_view"} | SURVEY,
     "look_object": {"look", "run_view", "stages", "measure", "report"} | SURVEY,  # one object in all epochs
     "look_unit": {"look", "run_view", "measure", "report"} | SURVEY,  # CCDs and tiles of a run
@@ -54,7 +56,7 @@ MAY_IMPORT = {
     "run_status": {"crew"} | BELOW_CONFIG,  # what rank 0 writes for those who watch
     "opening": {"crew", "selection", "masking", "star_catalogue", "config"} | BELOW_CONFIG,  # before the work
     "fault": {"errors"},  # errors made on purpose
-    "selftest": {"gather", "config", "fault"} | BELOW_CONFIG,  # trials of an installation
+    "selftest": {"fault", "io", "errors"},  # trials of an installation: the program as a user starts it
     "crew": {"fault", "units", "config"} | BELOW_CONFIG,  # what a rank does with a unit
     "reporting": {"gather", "units", "report"} | SURVEY,  # the report of a run from its folder
     "gather": {"units"} | SURVEY,

@@ -19,7 +19,7 @@ __all__ = ["CostModel"]
 #: Name of the constant term.
 CONSTANT = "unit"
 
-#: Weight of the assumed coefficients against one unit: each may be wrong by a factor of ten.
+#: Weight of the assumed ratios of the coefficients against one unit: each may be wrong by a factor of ten.
 _PRIOR = 0.01
 #: What is left of a unit's weight after the next one: the latest thousand count.
 _FADE = 0.999
@@ -52,9 +52,15 @@ class _Law:
         self.n_unit += 1
 
     def solve(self) -> None:
-        """Find the coefficients; negative ones are none."""
+        """Find the coefficients; negative ones are none.
+
+        First one factor for the whole law (another engine, another machine), then what each term differs from it.
+        """
+        whole = self.matrix.sum()
+        scale = self.vector.sum() / whole if whole > 0.0 else 1.0
         prior = _PRIOR * np.eye(len(self.names))
-        self.factors = np.maximum(np.linalg.solve(self.matrix + prior, self.vector + np.diag(prior)), 0.0)
+        factors = np.linalg.solve(scale**2 * self.matrix + prior, scale * self.vector + np.diag(prior))
+        self.factors = scale * np.maximum(factors, 0.0)
 
 
 class CostModel:
