@@ -16,6 +16,7 @@ from shapempi import (
     image_verbs,
     look_verbs,
     psf_verbs,
+    report_verbs,
     selftest_verbs,
     star_verbs,
     verbs,
@@ -127,7 +128,13 @@ def _parser() -> argparse.ArgumentParser:
     verb = commands.add_parser("status", help="how far a run is; works while it runs")
     verb.add_argument("run", type=Path, metavar="RUN", help="run folder")
     verb.add_argument("--exit-code", action="store_true", help="exit with the run's verdict instead of 0")
-    verb.set_defaults(verb=verbs.status)
+    how = verb.add_mutually_exclusive_group()
+    how.add_argument(
+        "--watch", action="store_true", help="again and again until the run ends; Ctrl-C ends the watching"
+    )
+    how.add_argument("--committed", action="store_true", help="print the number of committed units and nothing else")
+    verb.add_argument("--interval", type=float, default=5.0, metavar="S", help="time between two looks [s] (5)")
+    verb.set_defaults(verb=report_verbs.status)
 
     verb = commands.add_parser("gather", help="merge the part files of a run to one catalogue")
     verb.add_argument("run", type=Path, metavar="RUN", help="run folder")
@@ -136,7 +143,7 @@ def _parser() -> argparse.ArgumentParser:
     verb.add_argument("--overwrite", action="store_true", help="replace a catalogue that is already there")
     verb.set_defaults(verb=verbs.gather)
 
-    verb = commands.add_parser("report", help="summary, figures, and the comparison with the truth if there is one")
+    verb = commands.add_parser("report", help="what a run did, what failed, what it cost; figures; works at any time")
     verb.add_argument("run", type=Path, metavar="RUN", help="run folder")
     verb.add_argument("--truth", type=Path, help="truth of a simulation; found beside the exposures by default")
     verb.add_argument(
@@ -145,7 +152,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="RUN",
         help="run on the same simulated sky with the opposite shear; prints the bias",
     )
-    verb.set_defaults(verb=verbs.report)
+    verb.set_defaults(verb=report_verbs.report)
 
     verb = commands.add_parser("export", help="write the catalogue in another form")
     verb.add_argument("run", type=Path, metavar="RUN", help="run folder")

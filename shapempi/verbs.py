@@ -16,7 +16,7 @@ from shapempi.catalog import (
     STAR_COLUMNS,
     STAR_STATISTIC_COLUMNS,
 )
-from shapempi.chain import calibrate_chain, catalogue_and_truth, check_chain, tiles_of
+from shapempi.chain import calibrate_chain, check_chain
 from shapempi.config import Config, commented_toml, load
 from shapempi.config import reference as key_reference
 from shapempi.errors import ConfigError, ShapempiError
@@ -26,18 +26,12 @@ from shapempi.gather import gather as gather_run
 from shapempi.gather import read_plan
 from shapempi.grammar import columns_of, translator
 from shapempi.grammar import reference as column_reference
-from shapempi.io.catalog import read_table, write_fits
-from shapempi.io.journal import read_journal
-from shapempi.io.truth import read_truth
+from shapempi.io.catalog import write_fits
 from shapempi.measure.fit import FitFlag
 from shapempi.mpi.comm import connect
 from shapempi.opening import ACCEPTABLE
 from shapempi.report import calibration as calibration_report
-from shapempi.report.figures import draw_overview
 from shapempi.report.progress import counter, duration
-from shapempi.report.status import RunStatus
-from shapempi.report.summary import RunSummary
-from shapempi.report.truth import compare, compare_opposite
 from shapempi.run import run as run_survey
 from shapempi.sim.params import SimulationParams
 from shapempi.sim.simulate import expected_size, simulate_survey
@@ -47,7 +41,7 @@ from shapempi.survey.inputs import find_inputs
 from shapempi.survey.sky_masks import open_sky_masks
 from shapempi.units import BLOCK_SECONDS_PER_PIXEL
 
-__all__ = ["ACCEPTABLE", "calibrate", "config", "export", "gather", "plan", "report", "run", "simulate", "status"]
+__all__ = ["ACCEPTABLE", "calibrate", "config", "export", "gather", "plan", "run", "simulate"]
 
 
 def simulate(options: argparse.Namespace) -> int:
@@ -127,14 +121,6 @@ def run(options: argparse.Namespace) -> int:
     )
 
 
-def status(options: argparse.Namespace) -> int:
-    """Say how far a run is."""
-    read_plan(options.run)  # says so if this is no run
-    state = RunStatus.read(options.run)
-    print("\n".join(state.lines()))
-    return state.exit_code if options.exit_code else 0
-
-
 def gather(options: argparse.Namespace) -> int:
     """Merge the part files to one catalogue."""
     read_plan(options.run)  # says so if this is no run
@@ -151,33 +137,6 @@ def gather(options: argparse.Namespace) -> int:
     for uid in result.missing:
         print(f"shapempi: not in the catalogue: {uid}; see `shapempi status {options.run}`", file=sys.stderr)
     return 1 if result.missing else 0
-
-
-def report(options: argparse.Namespace) -> int:
-    """Print the summary, draw the figures, compare with the truth."""
-    catalogue_path = options.run / "catalogue.h5"
-    catalogue, stars = read_table(catalogue_path), read_table(catalogue_path, "stars")
-    folder = options.run / "report"
-    try:
-        folder.mkdir(exist_ok=True)
-    except OSError as error:
-        raise ConfigError(f"{folder}: the folder cannot be made: {error.strerror}; change its permissions") from error
-    settings = load(options.run / "config.toml")
-    picture = folder / "overview.png"
-    draw_overview(catalogue, stars, picture, title=f"{settings.survey.name}: {len(catalogue)} objects")
-    outcomes = [event for event in read_journal(options.run)[0] if event["event"] == "unit"]
-    lines = RunSummary.of(outcomes).lines()
-    truth_path = options.truth or SurveyFiles(settings.input.exposure_folder.parent).truth
-    if options.truth is not None or options.opposite is not None or truth_path.exists():
-        tiles, truth = tiles_of(settings), read_truth(truth_path)
-        lines += ["", f"against the truth, {truth_path}", *compare(catalogue, truth, tiles).lines()]
-        if options.opposite is not None:
-            bias = compare_opposite((catalogue, truth), catalogue_and_truth(options.opposite), tiles)
-            lines += ["", f"with {options.opposite}: too few galaxies"] if bias is None else ["", *bias.lines()]
-    print("\n".join(lines))
-    (folder / "report.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    print(f"\n{picture}")
-    return 0
 
 
 def export(options: argparse.Namespace) -> int:

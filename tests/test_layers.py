@@ -23,6 +23,7 @@ MAY_IMPORT = {
     "__main__": {"cli"},
     "cli": {
         "verbs",
+        "report_verbs",
         "psf_verbs",
         "image_verbs",
         "star_verbs",
@@ -36,6 +37,7 @@ MAY_IMPORT = {
     },
     "verbs": {"run", "opening", "export_ldac", "calibrate", "chain", "gather", "grammar", "units", "config"}
     | BELOW_CONFIG,
+    "report_verbs": {"reporting", "chain", "gather", "config"} | BELOW_CONFIG,
     "psf_verbs": {"validate_psf", "interpolate", "selection", "config"} | BELOW_CONFIG,
     "image_verbs": {"masking", "detecting", "config"} | BELOW_CONFIG,
     "star_verbs": {"star_extraction", "config"} | SURVEY,
@@ -56,6 +58,7 @@ MAY_IMPORT = {
     "fault": {"errors"},  # errors made on purpose
     "selftest": {"fault", "io", "errors"},  # trials of an installation: the program as a user starts it
     "crew": {"fault", "units", "config"} | BELOW_CONFIG,  # what a rank does with a unit
+    "reporting": {"gather", "units", "report"} | SURVEY,  # the report of a run from its folder
     "gather": {"units"} | SURVEY,
     "selection": {"report", "measure"} | SURVEY,  # star selections on catalogue files
     "masking": {"star_catalogue", "report", "measure"} | SURVEY,  # masks with the files that their settings name

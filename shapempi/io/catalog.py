@@ -161,6 +161,18 @@ def read_table(path: Path, name: str = "catalogue", columns: Sequence[str] | Non
         return _read_rows(group, list(group) if columns is None else columns, path, slice(None))
 
 
+def read_missing(path: Path) -> list[str]:
+    """Return the units that a catalogue was made without.
+
+    Raises
+    ------
+    MissingInputError, DataError
+        If the file is not there, or no catalogue.
+    """
+    with _open(path) as file:
+        return [name.decode() for name in file["missing"]] if "missing" in file else []
+
+
 def _column_of(dataset: h5py.Dataset) -> Column:
     """Return the declaration of a column as it is written."""
     name = dataset.name.rpartition("/")[2]

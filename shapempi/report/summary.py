@@ -100,9 +100,9 @@ class RunSummary:
         n_worker : int, optional
             Ranks that did units.
         """
-        text = ["", "units         done   failed  blocked"]
+        text = ["", "units         done   failed  blocked  quarantined"]
         text += [
-            f"{kind:10s} {states['done']:7d} {states['failed']:8d} {states['blocked']:8d}"
+            f"{kind:10s} {states['done']:7d} {states['failed']:8d} {states['blocked']:8d} {states['quarantined']:12d}"
             for kind, states in self.states.items()
         ]
         text.append(f"catalogue rows {self.rows}; {self.restored} units were committed before")

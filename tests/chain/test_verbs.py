@@ -224,8 +224,28 @@ def test_report(reference, tmp_path):
     ):
         assert line in text
         assert line in result.out
-    assert result.out.rstrip().endswith("run/report/overview.png")
+    assert result.out.rstrip().endswith("run/report/report.html\nrun/report/overview.png")
+    page = (folder / "report.html").read_text()
+    assert page.count('src="data:image/png;base64,') == 4  # ranks, cost, memory, overview
+    assert f"run/catalogue.h5: {n_row} objects" in page
+    markdown = (folder / "report.md").read_text()
+    assert "Nothing failed." in markdown
+    assert "    against the truth, survey/truth.h5" in markdown
     result = verb(tmp_path, "report", "run")
+    assert result.code == 3
+    assert "run: not the folder of a run: plan.json cannot be read" in result.err
+
+
+def test_report_of_a_run_that_is_not_gathered(reference, tmp_path):
+    shutil.copytree(reference, tmp_path / "copy", ignore=shutil.ignore_patterns("catalogue.*", "report"))
+    result = verb(tmp_path / "copy", "report", "run")
+    assert (result.code, result.err) == (0, "")
+    text = "There is no catalogue yet, so nothing is said of it; `shapempi gather run` makes it."
+    folder = tmp_path / "copy" / "run" / "report"
+    assert text in (folder / "report.txt").read_text()
+    assert text in (folder / "report.html").read_text()
+    assert not (folder / "overview.png").exists()
+    result = verb(tmp_path / "copy", "report", "run", "--truth", "survey/truth.h5")
     assert result.code == 3
     assert "run/catalogue.h5: there is no catalogue; make it with `shapempi gather`" in result.err
 
