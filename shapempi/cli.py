@@ -138,7 +138,10 @@ def _parser() -> argparse.ArgumentParser:
 
     verb = commands.add_parser("gather", help="merge the part files of a run to one catalogue")
     verb.add_argument("run", type=Path, metavar="RUN", help="run folder")
-    verb.add_argument("--output", type=Path, help="catalogue to write (RUN/catalogue.h5)")
+    verb.add_argument("--output", type=Path, help="catalogue to write (RUN/catalogue.h5, or the folder RUN/catalogue)")
+    verb.add_argument(
+        "--shards", type=int, default=1, metavar="N", help="files, each a part of the sky; ranks write them in parallel"
+    )
     verb.add_argument("--config", type=Path, metavar="CONFIG", help="TOML file with [sky_masks] (the run's own)")
     verb.add_argument("--overwrite", action="store_true", help="replace a catalogue that is already there")
     verb.set_defaults(verb=verbs.gather)

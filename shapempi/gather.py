@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -18,16 +20,29 @@ from shapempi.catalog import (
     dtype_of,
     empty_table,
 )
-from shapempi.errors import MissingInputError
+from shapempi.errors import ConfigError, DataError, MissingInputError
 from shapempi.ids import BlockId
-from shapempi.io.catalog import TableWriter, create_catalogue
-from shapempi.io.parts import PartReader, scan
+from shapempi.io.atomic import replacing
+from shapempi.io.catalog import INDEX, TableWriter, create_catalogue, read_attributes, read_missing, refuse_existing
+from shapempi.io.ledger import Ledger
+from shapempi.io.parts import PartReader
+from shapempi.mpi.attempt import Stopwatch, attempt
+from shapempi.mpi.comm import Comm, SerialComm
+from shapempi.mpi.executor import Inline
+from shapempi.mpi.farm import End, lead, work
+from shapempi.mpi.master import Listener
+from shapempi.mpi.schedule import Schedule
+from shapempi.mpi.signals import Signals
+from shapempi.mpi.unit import Outcome, Place, State, Unit
 from shapempi.product import Location
+from shapempi.shard import Shard, TileParts, make_shards
 from shapempi.survey.graph import SurveyPlan
 from shapempi.survey.sky_masks import SkyColumn
-from shapempi.units import complete, of_blocks
 
 __all__ = ["Gathered", "gather", "read_plan"]
+
+#: Counts that every file of a catalogue has among its attributes.
+_COUNTS = ("n_row", "n_epoch", "n_star", "n_tile", "n_refused")
 
 
 @dataclass(frozen=True)
@@ -37,7 +52,7 @@ class Gathered:
     Attributes
     ----------
     path : Path
-        The catalogue.
+        The catalogue, or the folder of its files.
     n_row, n_epoch, n_star : int
         Rows of its tables.
     n_tile : int
@@ -48,6 +63,8 @@ class Gathered:
         Units of the plan whose result is not there; their tiles are incomplete or absent.
     damaged : tuple of str
         Part files that could not be read.
+    n_file, n_kept : int
+        Files of the catalogue, and how many of them were up to date and not touched.
     """
 
     path: Path
@@ -58,6 +75,8 @@ class Gathered:
     n_refused: int
     missing: tuple[str, ...]
     damaged: tuple[str, ...]
+    n_file: int = 1
+    n_kept: int = 0
 
 
 @dataclass(frozen=True)
@@ -90,26 +109,34 @@ def gather(
     *,
     sky_columns: Sequence[SkyColumn] = (),
     overwrite: bool = False,
-) -> Gathered:
+    n_shard: int = 1,
+    comm: Comm | None = None,
+) -> Gathered | None:
     """Write the catalogue of a run: one row per detection, by tile and NUMBER.
 
-    Memory is bounded by one tile.  The content depends on the committed products only, not on who made them.
+    Memory is bounded by one tile.  The content depends on the committed products only, not on who made them.  A file
+    that is there and made from the same products is left as it is.
 
     Parameters
     ----------
     run_folder : Path
         The run.
     output : Path, optional
-        The catalogue; `catalogue.h5` in the run folder by default.
+        The catalogue; `catalogue.h5` in the run folder by default, or the folder `catalogue` if there are several
+        files.
     sky_columns : sequence of SkyColumn, optional
         Columns from maps of the sky.
     overwrite : bool, optional
-        Whether a catalogue that is there may be replaced.
+        Whether a catalogue that is there, and was made from other products, may be replaced.
+    n_shard : int, optional
+        Number of files, each with a contiguous part of the sky; the ranks write them side by side.
+    comm : Comm, optional
+        The ranks; all of them call this.  One by default.
 
     Returns
     -------
-    Gathered
-        What is in it and what is lacking.
+    Gathered or None
+        What is in it and what is lacking, on rank 0; None on the others.
 
     Raises
     ------
@@ -120,82 +147,198 @@ def gather(
     DataError
         If a committed product cannot be read, or rows do not add up.
     """
-    path = run_folder / "catalogue.h5" if output is None else output
-    plan = read_plan(run_folder)
-    found = scan(run_folder)
-    reader = PartReader(run_folder, patience=5.0)
-    done = complete(found.locations, plan)
-    missing = [ccd.uid for ccd in plan.ccds if ccd.uid not in done]
-    tiles: list[_Blocks] = []
-    engines: set[str] = set()
-    for tile in sorted(plan.tiles, key=lambda plan_tile: plan_tile.tile):
-        location = done.get(tile.tile.uid)
-        if location is None:
-            missing.append(tile.tile.uid)
-            continue
-        product = reader.read(location, names=("blocks",))
-        engines |= {str(product.attrs.get("detection_engine", ""))} - {""}
+    comm = comm or SerialComm()
+    with Signals(prompt=True) as signals:
+        if comm.rank > 0:
+            if (sky := comm.share(None)) is not None:
+                work(comm, Inline(_Writer(run_folder, sky, comm.rank, comm.host).execute), signals)
+            return None
+        try:
+            path = output or run_folder / ("catalogue.h5" if n_shard == 1 else "catalogue")
+            plan = read_plan(run_folder)
+            ledger = Ledger.read(run_folder)
+            columns = (*COLUMNS, *(sky.column for sky in sky_columns))
+            shards = make_shards(plan, ledger.locations, path, n_shard, columns)
+            outdated = _outdated(shards, path, overwrite=overwrite)
+        except BaseException:
+            comm.share(None)
+            raise
+        comm.share(tuple(sky_columns))
+        _write_all(comm, signals, outdated, _Writer(run_folder, sky_columns, comm.rank, comm.host))
+    found = [read_attributes(shard.path) for shard in shards]
+    if n_shard > 1:
+        _write_index(path, shards, found)
+    missing = tuple(uid for shard in shards for uid in read_missing(shard.path))
+    counts = {name: sum(int(attributes[name]) for attributes in found) for name in _COUNTS}
+    n_kept = len(shards) - len(outdated)
+    return Gathered(path, **counts, missing=missing, damaged=tuple(ledger.damaged), n_file=len(shards), n_kept=n_kept)
+
+
+def _outdated(shards: Sequence[Shard], output: Path, *, overwrite: bool) -> list[Shard]:
+    """Return the files that must be written; raise if one of them is there and must not be replaced."""
+    if shards[0].path != output:
+        try:
+            output.mkdir(exist_ok=True)
+        except OSError as error:
+            raise ConfigError(f"{output}: the folder cannot be made: {error.strerror}") from error
+        others = sorted({*output.glob("catalogue-*.h5")} - {shard.path for shard in shards})
+        if others and not overwrite:
+            raise ConfigError(f"{others[0]} is of another division of the catalogue; give --overwrite to replace it")
+        for path in others:
+            path.unlink()
+    outdated = []
+    for shard in shards:
+        try:
+            if read_attributes(shard.path).get("made_from") == shard.made_from:
+                continue
+        except (MissingInputError, DataError):
+            pass  # not there, or not readable: it is to be written
+        refuse_existing(shard.path, overwrite=overwrite)
+        outdated.append(shard)
+    return outdated
+
+
+def _write_all(comm: Comm, signals: Signals, shards: Sequence[Shard], writer: _Writer) -> None:
+    """Have all files written by the ranks that there are."""
+    schedule = Schedule()
+    schedule.add(
+        Unit(f"shard:{shard.path.name}", "shard", cost=float(len(shard.tiles)), payload={"shard": shard})
+        for shard in shards
+    )
+    failed: list[Outcome] = []
+
+    def on_outcome(outcome: Outcome) -> None:
+        if outcome.state is not State.DONE:
+            failed.append(outcome)
+
+    end, _ = lead(comm, schedule, signals, executor=Inline(writer.execute), listener=Listener(on_outcome))
+    if failed:
+        raise {"ConfigError": ConfigError}.get(failed[0].error, DataError)(failed[0].reason)
+    if end is not End.COMPLETE:
+        raise DataError("the catalogue was not finished; the same command goes on")
+
+
+def _write_index(folder: Path, shards: Sequence[Shard], found: Sequence[Mapping[str, Any]]) -> None:
+    """Write which files a catalogue consists of, if that has changed."""
+    entries = [
+        {
+            "file": shard.path.name,
+            "tiles": [str(parts.tile.tile) for parts in shard.tiles],
+            "made_from": shard.made_from,
+            **{name: int(attributes[name]) for name in _COUNTS},
+        }
+        for shard, attributes in zip(shards, found, strict=True)
+    ]
+    text = json.dumps({"files": entries}, indent=1) + "\n"
+    path = folder / INDEX
+    if not path.exists() or path.read_text(encoding="utf-8") != text:
+        with replacing(path) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+
+
+class _Writer:
+    """Writes files of a catalogue."""
+
+    def __init__(self, run_folder: Path, sky_columns: Sequence[SkyColumn], rank: int, host: str) -> None:
+        self._reader = PartReader(run_folder, patience=5.0)
+        self._sky_columns = sky_columns
+        self._rank, self._host = rank, host
+
+    def execute(self, unit: Unit, places: Mapping[str, Place]) -> Outcome:
+        """Write one file."""
+        return attempt(self._work, unit, places, rank=self._rank, host=self._host)
+
+    def _work(self, unit: Unit, places: Mapping[str, Place], watch: Stopwatch) -> Place:
+        shard: Shard = unit.payload["shard"]
+        with watch("write"):
+            n_row = self._write(shard)
+        return Place(str(shard.path), "", 0, n_row)
+
+    def _write(self, shard: Shard) -> int:
+        """Write one file; returns the rows of its main table."""
+        reader = self._reader
+        missing = [ccd.uid for ccd, place in shard.ccds if place is None]
+        tiles: list[_Blocks] = []
+        engines: set[str] = set()
+        for parts in shard.tiles:
+            blocks, absent, engine = self._blocks(parts)
+            missing += absent
+            engines |= {engine} - {""}
+            if blocks is not None:
+                tiles.append(blocks)
+        ccds = [place for _, place in shard.ccds if place is not None]
+        status, n_statistic = self._psf_status(shard)
+        n_row, n_epoch = sum(tile.n_row for tile in tiles), sum(tile.n_epoch for tile in tiles)
+        n_star, n_training = int(status["n_test"].sum()), int(status["n_train"].sum())
+        attributes: dict[str, str | int] = {
+            "n_row": n_row,
+            "n_epoch": n_epoch,
+            "n_star": n_star,
+            "n_tile": len(tiles),
+            "n_refused": int(np.sum(~np.isin(status["status"], (b"accepted", b"failed")))),
+            "n_missing": len(missing),
+            "detection_engine": ", ".join(sorted(engines)),
+            "made_from": shard.made_from,
+        }
+        sky_columns = self._sky_columns
+        with create_catalogue(shard.path, attributes, overwrite=True) as file:
+            if missing:  # a dataset, for an attribute holds 64 kB at most
+                file["missing"] = np.array(missing, dtype="S")
+            for name, columns, total, rows in (
+                (
+                    "catalogue",
+                    (*COLUMNS, *(sky.column for sky in sky_columns)),
+                    n_row,
+                    (_with_sky(_tile_rows(reader, tile, "catalogue"), sky_columns) for tile in tiles),
+                ),
+                ("epochs", EPOCH_COLUMNS, n_epoch, (_tile_rows(reader, tile, "epochs") for tile in tiles)),
+                ("stars", STAR_COLUMNS, n_star, (_product_rows(reader, place, "stars") for place in ccds)),
+                (
+                    "training_stars",
+                    STAR_COLUMNS,
+                    n_training,
+                    (_product_rows(reader, place, "training_stars") for place in ccds),
+                ),
+                ("psf_status", PSF_STATUS_COLUMNS, len(status), iter([status])),
+                (
+                    "star_statistics",
+                    STAR_STATISTIC_COLUMNS,
+                    n_statistic,
+                    (_product_rows(reader, place, "star_statistics") for place in ccds),
+                ),
+            ):
+                _write(TableWriter(file, name, columns, total), columns, rows)
+        return n_row
+
+    def _blocks(self, parts: TileParts) -> tuple[_Blocks | None, list[str], str]:
+        """Return the blocks of a tile that are there, the units that are not, and what detected its objects."""
+        if parts.place is None:
+            return None, [parts.tile.tile.uid], ""
+        product = self._reader.read(parts.place, names=("blocks",))
         blocks = product.arrays["blocks"]
-        places = of_blocks(found.locations, tile)
-        uids = [BlockId(tile.tile, int(index)).uid for index in blocks["index"]]
-        missing += [uid for uid in uids if uid not in places]
-        there = np.array([uid in places for uid in uids], dtype=bool)
-        if there.any():
-            n_row, n_epoch = (int(blocks[name][there].sum()) for name in ("n_object", "n_epoch"))
-            tiles.append(_Blocks(tuple(places[uid] for uid in uids if uid in places), n_row, n_epoch))
-    ccds = [done[ccd.uid] for ccd in plan.ccds if ccd.uid in done]
-    status, n_statistic = _psf_status(reader, plan, done)
-    n_row, n_epoch = sum(tile.n_row for tile in tiles), sum(tile.n_epoch for tile in tiles)
-    n_star, n_training = int(status["n_test"].sum()), int(status["n_train"].sum())
-    attributes: dict[str, str | int] = {
-        "n_tile": len(tiles),
-        "n_missing": len(missing),
-        "detection_engine": ", ".join(sorted(engines)),
-    }
-    with create_catalogue(path, attributes, overwrite=overwrite) as file:
-        if missing:  # a dataset, for an attribute holds 64 kB at most
-            file["missing"] = np.array(missing, dtype="S")
-        for name, columns, total, parts in (
-            (
-                "catalogue",
-                (*COLUMNS, *(sky.column for sky in sky_columns)),
-                n_row,
-                (_with_sky(_tile_rows(reader, tile, "catalogue"), sky_columns) for tile in tiles),
-            ),
-            ("epochs", EPOCH_COLUMNS, n_epoch, (_tile_rows(reader, tile, "epochs") for tile in tiles)),
-            ("stars", STAR_COLUMNS, n_star, (_product_rows(reader, place, "stars") for place in ccds)),
-            (
-                "training_stars",
-                STAR_COLUMNS,
-                n_training,
-                (_product_rows(reader, place, "training_stars") for place in ccds),
-            ),
-            ("psf_status", PSF_STATUS_COLUMNS, len(status), iter([status])),
-            (
-                "star_statistics",
-                STAR_STATISTIC_COLUMNS,
-                n_statistic,
-                (_product_rows(reader, place, "star_statistics") for place in ccds),
-            ),
-        ):
-            _write(TableWriter(file, name, columns, total), columns, parts)
-    n_refused = int(np.sum(~np.isin(status["status"], (b"accepted", b"failed"))))
-    return Gathered(path, n_row, n_epoch, n_star, len(tiles), n_refused, tuple(missing), tuple(found.damaged))
+        uids = [BlockId(parts.tile.tile, int(index)).uid for index in blocks["index"]]
+        absent = [uid for uid in uids if uid not in parts.blocks]
+        there = np.array([uid in parts.blocks for uid in uids], dtype=bool)
+        engine = str(product.attrs.get("detection_engine", ""))
+        if not there.any():
+            return None, absent, engine
+        n_row, n_epoch = (int(blocks[name][there].sum()) for name in ("n_object", "n_epoch"))
+        places = tuple(parts.blocks[uid] for uid in uids if uid in parts.blocks)
+        return _Blocks(places, n_row, n_epoch), absent, engine
 
-
-def _psf_status(reader: PartReader, plan: SurveyPlan, done: Mapping[str, Location]) -> tuple[np.ndarray, int]:
-    """Return one row for each CCD of the plan, also for those whose unit failed, and the number of all statistics."""
-    table = empty_table(PSF_STATUS_COLUMNS, len(plan.ccds))
-    n_statistic = 0
-    for i, ccd in enumerate(plan.ccds):
-        if ccd.uid in done:
-            arrays = reader.read(done[ccd.uid], names=("psf_status", "star_statistics")).arrays
-            table[i] = arrays["psf_status"][0]
-            n_statistic += len(arrays["star_statistics"])
-        else:
-            table[i]["exposure"], table[i]["ccd"] = ccd.exposure, ccd.ccd
-            table[i]["status"], table[i]["reason"] = b"failed", b"the unit of the CCD failed or was not done"
-    return table, n_statistic
+    def _psf_status(self, shard: Shard) -> tuple[np.ndarray, int]:
+        """Return one row for each CCD, also for those whose unit failed, and the number of all statistics."""
+        table = empty_table(PSF_STATUS_COLUMNS, len(shard.ccds))
+        n_statistic = 0
+        for i, (ccd, place) in enumerate(shard.ccds):
+            if place is not None:
+                arrays = self._reader.read(place, names=("psf_status", "star_statistics")).arrays
+                table[i] = arrays["psf_status"][0]
+                n_statistic += len(arrays["star_statistics"])
+            else:
+                table[i]["exposure"], table[i]["ccd"] = ccd.exposure, ccd.ccd
+                table[i]["status"], table[i]["reason"] = b"failed", b"the unit of the CCD failed or was not done"
+        return table, n_statistic
 
 
 def _write(writer: TableWriter, columns: tuple[Column, ...], parts: Iterator[np.ndarray]) -> None:

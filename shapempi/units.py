@@ -26,6 +26,7 @@ __all__ = [
     "ASSUMED_COSTS",
     "BLOCK_ARRAYS",
     "block_units",
+    "blocks_by_tile",
     "commit_name",
     "complete",
     "first_units",
@@ -222,17 +223,37 @@ def complete(committed: Mapping[str, _Place], plan: SurveyPlan) -> dict[str, _Pl
     return found
 
 
-def of_blocks(committed: Mapping[str, _Place], tile: TilePlan) -> dict[str, _Place]:
-    """Return the commits of a tile's blocks by uid, of each block the one that lost the fewest CCDs."""
-    prefix = f"block:{tile.tile}:"
-    best: dict[str, tuple[int, str]] = {}
+def blocks_by_tile(committed: Mapping[str, _Place], plan: SurveyPlan) -> dict[str, dict[str, _Place]]:
+    """Return the commits of all blocks by the uid of their tile and their own.
+
+    Parameters
+    ----------
+    committed : mapping of str to place
+        Every commit by its name.
+    plan : SurveyPlan
+        The plan; commits made from other lists of CCDs do not count.
+
+    Returns
+    -------
+    dict of str to dict
+        Of each block the commit that lost the fewest CCDs.
+    """
+    digests = {tile.tile.uid: tile_digest(tile) for tile in plan.tiles}
+    best: dict[str, dict[str, tuple[int, str]]] = {}
     for name in committed:
         uid, _, made_from = name.partition("~")
         digest, _, lost = made_from.partition("+")
-        if uid.startswith(prefix) and digest == tile_digest(tile):
+        tile = _tile_uid(uid)
+        if uid.startswith("block:") and digest == digests.get(tile):
             candidate = (int(lost.partition(".")[0] or 0), name)
-            best[uid] = min(best.get(uid, candidate), candidate)
-    return {uid: committed[name] for uid, (_, name) in best.items()}
+            blocks = best.setdefault(tile, {})
+            blocks[uid] = min(blocks.get(uid, candidate), candidate)
+    return {tile: {uid: committed[name] for uid, (_, name) in blocks.items()} for tile, blocks in best.items()}
+
+
+def of_blocks(committed: Mapping[str, _Place], tile: TilePlan) -> dict[str, _Place]:
+    """Return the commits of a tile's blocks by uid, of each block the one that lost the fewest CCDs."""
+    return blocks_by_tile(committed, SurveyPlan((), (tile,), {}, {})).get(tile.tile.uid, {})
 
 
 def _tile_uid(uid: str) -> str:

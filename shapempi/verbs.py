@@ -22,8 +22,8 @@ from shapempi.config import reference as key_reference
 from shapempi.errors import ConfigError, ShapempiError
 from shapempi.export_ldac import export_tiles
 from shapempi.flags import ObjectFlag, PixelFlag
+from shapempi.gather import Gathered, read_plan
 from shapempi.gather import gather as gather_run
-from shapempi.gather import read_plan
 from shapempi.grammar import columns_of, translator
 from shapempi.grammar import reference as column_reference
 from shapempi.io.catalog import write_fits
@@ -123,19 +123,43 @@ def run(options: argparse.Namespace) -> int:
 
 def gather(options: argparse.Namespace) -> int:
     """Merge the part files to one catalogue."""
+    if options.shards < 1:
+        raise ConfigError(f"--shards must be at least 1, not {options.shards}")
     read_plan(options.run)  # says so if this is no run
     sky = open_sky_masks(load(options.config or options.run / "config.toml").sky_masks)
-    result = gather_run(options.run, options.output, sky_columns=sky, overwrite=options.overwrite)
+    failure: ShapempiError | None = None
+    result: Gathered | None = None
+    with connect() as comm:
+        try:
+            result = gather_run(
+                options.run,
+                options.output,
+                sky_columns=sky,
+                overwrite=options.overwrite,
+                n_shard=options.shards,
+                comm=comm,
+            )
+        except ShapempiError as error:
+            failure = error
+    if failure is not None:
+        raise failure  # on rank 0 only: one message
+    return 0 if result is None else _say_gathered(result, options.run)
+
+
+def _say_gathered(result: Gathered, run_folder: Path) -> int:
+    """Print what a catalogue holds and what it lacks; returns the exit code."""
     print(
         f"{result.path}: {result.n_row} objects of {result.n_tile} tiles, {result.n_epoch} epochs, "
         f"{result.n_star} held-back stars"
     )
+    if result.n_kept:
+        print(f"{result.n_kept} of {result.n_file} files were made from the same results before and are as they were")
     if result.n_refused:
         print(f"{result.n_refused} CCDs have no accepted PSF model; table psf_status says why")
     for text in result.damaged:
         print(f"shapempi: damaged part file: {text}", file=sys.stderr)
     for uid in result.missing:
-        print(f"shapempi: not in the catalogue: {uid}; see `shapempi status {options.run}`", file=sys.stderr)
+        print(f"shapempi: not in the catalogue: {uid}; see `shapempi status {run_folder}`", file=sys.stderr)
     return 1 if result.missing else 0
 
 

@@ -140,14 +140,75 @@ def test_what_is_lacking_is_named(tmp_path):
 
 def test_a_file_that_is_there_is_kept(tmp_path, reference):
     folder, result = reference
-    before = result.path.read_bytes()
+    before, date = result.path.read_bytes(), result.path.stat().st_mtime_ns
+    again = gather(folder, overwrite=True)
+    assert (again.n_row, again.n_file, again.n_kept) == (result.n_row, 1, 1)
+    assert result.path.stat().st_mtime_ns == date  # made from the same: not touched
+    other = gather(folder, tmp_path / "other.h5")
+    assert read_table(result.path).tobytes() == read_table(other.path).tobytes()
+    with h5py.File(other.path, "r+") as file:
+        file.attrs["made_from"] = "something else"
     with pytest.raises(ConfigError, match="is already there; give --overwrite"):
-        gather(folder)
-    assert gather(folder, overwrite=True).n_row == result.n_row
-    assert read_table(result.path).tobytes() == read_table(gather(folder, tmp_path / "other.h5").path).tobytes()
-    assert len(before) == len(result.path.read_bytes())
+        gather(folder, other.path)
+    assert gather(folder, other.path, overwrite=True).n_kept == 0
+    assert before == result.path.read_bytes()
     with pytest.raises(MissingInputError, match="not the folder of a run"):
         gather(tmp_path)
+
+
+@pytest.mark.parametrize("n_shard", [2, 3, 7])
+def test_several_files_hold_the_same_rows(tmp_path, reference, n_shard):
+    folder = tmp_path / "run"
+    make_run(folder, n_block=3, n_rank=2, seed=2)
+    result = gather(folder, n_shard=n_shard)
+    assert result.path == folder / "catalogue"
+    assert result.n_file == min(n_shard, len(TILES)) == len(list(result.path.glob("*.h5")))
+    whole = reference[1]
+    assert (result.n_row, result.n_epoch, result.n_star, result.n_refused) == (
+        whole.n_row,
+        whole.n_epoch,
+        whole.n_star,
+        whole.n_refused,
+    )
+    for table in ("catalogue", "epochs", "stars", "training_stars", "psf_status", "star_statistics"):
+        assert read_table(result.path, table).tobytes() == read_table(whole.path, table).tobytes()
+
+
+def test_only_files_of_changed_tiles_are_written_again(tmp_path):
+    folder = tmp_path / "run"
+    make_run(folder, n_block=2, n_rank=1, seed=1, skip=("block:100.293:1",))
+    result = gather(folder, n_shard=3)
+    assert result.missing == ("block:100.293:1",)
+    dates = {path.name: path.stat().st_mtime_ns for path in result.path.glob("*")}
+    make_run(tmp_path / "whole", n_block=2, n_rank=1, seed=1)
+    (folder / "parts" / "0002").mkdir()
+    (tmp_path / "whole" / "parts" / "0001" / "rank-00000.h5").rename(folder / "parts" / "0002" / "rank-00000.h5")
+    with pytest.raises(ConfigError, match=r"00001-of-00003\.h5 is already there; give --overwrite"):
+        gather(folder, n_shard=3)
+    again = gather(folder, n_shard=3, overwrite=True)
+    assert (again.missing, again.n_kept, again.n_file) == ((), 2, 3)
+    changed = {path.name for path in again.path.glob("*") if path.stat().st_mtime_ns != dates[path.name]}
+    assert changed == {"catalogue-00001-of-00003.h5", "index.json"}
+    with pytest.raises(ConfigError, match="of another division of the catalogue"):
+        gather(folder, n_shard=2)
+    assert gather(folder, n_shard=2, overwrite=True).n_kept == 0
+    assert len(list(again.path.glob("*.h5"))) == 2
+
+
+def test_a_file_that_is_gone_or_another_is_noticed(tmp_path):
+    folder = tmp_path / "run"
+    make_run(folder, n_block=1, n_rank=1, seed=1)
+    result = gather(folder, n_shard=3)
+    first, second = sorted(result.path.glob("*.h5"))[:2]
+    content = first.read_bytes()
+    first.unlink()
+    with pytest.raises(MissingInputError, match=first.name):
+        read_table(result.path)
+    first.write_bytes(second.read_bytes())
+    with pytest.raises(DataError, match=r"is not the file that index\.json names"):
+        read_table(result.path)
+    first.write_bytes(content)
+    assert len(read_table(result.path)) == 3 * N_OBJECT
 
 
 def test_a_damaged_part_costs_an_error_not_wrong_rows(tmp_path):

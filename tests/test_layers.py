@@ -59,7 +59,8 @@ MAY_IMPORT = {
     "selftest": {"fault", "io", "errors"},  # trials of an installation: the program as a user starts it
     "crew": {"fault", "units", "config"} | BELOW_CONFIG,  # what a rank does with a unit
     "reporting": {"gather", "units", "report"} | SURVEY,  # the report of a run from its folder
-    "gather": {"units"} | SURVEY,
+    "gather": {"shard", "units", "mpi"} | SURVEY,
+    "shard": {"units"} | SURVEY,  # the files of a catalogue
     "selection": {"report", "measure"} | SURVEY,  # star selections on catalogue files
     "masking": {"star_catalogue", "report", "measure"} | SURVEY,  # masks with the files that their settings name
     "star_catalogue": {"measure"} | SURVEY,  # the bright stars of a run, or of one image

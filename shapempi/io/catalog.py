@@ -6,10 +6,12 @@ the attributes unit and meaning.
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import fitsio
 import h5py
@@ -19,7 +21,20 @@ from shapempi.catalog import COLUMNS, Column, dtype_of
 from shapempi.errors import ConfigError, DataError, MissingInputError
 from shapempi.io.atomic import replacing
 
-__all__ = ["TableWriter", "create_catalogue", "read_table", "write_fits"]
+__all__ = [
+    "INDEX",
+    "TableWriter",
+    "create_catalogue",
+    "read_attributes",
+    "read_missing",
+    "read_table",
+    "refuse_existing",
+    "shard_files",
+    "write_fits",
+]
+
+#: What lists the files of a catalogue of several.
+INDEX = "index.json"
 
 #: Rows that are held in memory at once while a catalogue is copied.
 CHUNK_ROWS = 65_536
@@ -140,7 +155,7 @@ def read_table(path: Path, name: str = "catalogue", columns: Sequence[str] | Non
     Parameters
     ----------
     path : Path
-        The catalogue.
+        The catalogue, or the folder of its files.
     name : str, optional
         The table.
     columns : sequence of str, optional
@@ -156,9 +171,46 @@ def read_table(path: Path, name: str = "catalogue", columns: Sequence[str] | Non
     MissingInputError, DataError
         If the file, the table or a column is not there.
     """
+    if path.is_dir():
+        return np.concatenate([read_table(file, name, columns) for file in shard_files(path)])
     with _open(path) as file:
         group = _group(file, path, name)
         return _read_rows(group, list(group) if columns is None else columns, path, slice(None))
+
+
+def shard_files(folder: Path) -> list[Path]:
+    """Return the files of a catalogue of several, in their order.
+
+    Raises
+    ------
+    MissingInputError, DataError
+        If the folder has no index, or a file that it names is not there or not the one that was indexed.
+    """
+    try:
+        entries = json.loads((folder / INDEX).read_text(encoding="utf-8"))["files"]
+    except OSError as error:
+        raise MissingInputError(f"{folder}: there is no catalogue; make it with `shapempi gather --shards`") from error
+    except (ValueError, KeyError) as error:
+        raise DataError(f"{folder / INDEX}: not the index of a catalogue: {error}") from error
+    files = []
+    for entry in entries:
+        path = folder / entry["file"]
+        if read_attributes(path).get("made_from") != entry["made_from"]:
+            raise DataError(f"{path} is not the file that {INDEX} names; gather the run again")
+        files.append(path)
+    return files
+
+
+def read_attributes(path: Path) -> dict[str, Any]:
+    """Return the attributes of a catalogue's file.
+
+    Raises
+    ------
+    MissingInputError, DataError
+        If it is not there or no catalogue.
+    """
+    with _open(path) as file:
+        return dict(file.attrs)
 
 
 def read_missing(path: Path) -> list[str]:
@@ -169,6 +221,8 @@ def read_missing(path: Path) -> list[str]:
     MissingInputError, DataError
         If the file is not there, or no catalogue.
     """
+    if path.is_dir():
+        return [uid for file in shard_files(path) for uid in read_missing(file)]
     with _open(path) as file:
         return [name.decode() for name in file["missing"]] if "missing" in file else []
 

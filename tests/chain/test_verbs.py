@@ -91,14 +91,20 @@ def test_status_after_a_run(reference, crew):
     assert "not the folder of a run" in result.err
 
 
-def test_gather_refuses_to_replace(reference):
+def test_gather_refuses_to_replace(reference, tmp_path):
     path = reference / "run" / "catalogue.h5"
     before = path.read_bytes()
     result = verb(reference, "gather", "run")
+    assert result.code == 0
+    assert "1 of 1 files were made from the same results before and are as they were" in result.out
+    other = tmp_path / "catalogue.h5"
+    other.write_bytes(b"something else")
+    result = verb(reference, "gather", "run", "--output", other)
     assert result.code == 2
     assert result.complaints == [
-        "shapempi: run/catalogue.h5 is already there; give --overwrite to replace it, or --output for another file"
+        f"shapempi: {other} is already there; give --overwrite to replace it, or --output for another file"
     ]
+    assert other.read_bytes() == b"something else"
     assert path.read_bytes() == before
     result = verb(reference, "gather", "run", "--output", "nowhere/catalogue.h5")
     assert result.code == 2
