@@ -38,7 +38,7 @@ from shapempi.sim.simulate import expected_size, simulate_survey
 from shapempi.sim.write import SurveyFiles
 from shapempi.survey.graph import make_plan
 from shapempi.survey.inputs import find_inputs
-from shapempi.survey.sky_masks import open_sky_masks
+from shapempi.survey.sky_masks import SkyColumn, open_sky_masks
 from shapempi.units import BLOCK_SECONDS_PER_PIXEL
 
 __all__ = ["ACCEPTABLE", "calibrate", "config", "export", "gather", "plan", "run", "simulate"]
@@ -125,22 +125,28 @@ def gather(options: argparse.Namespace) -> int:
     """Merge the part files to one catalogue."""
     if options.shards < 1:
         raise ConfigError(f"--shards must be at least 1, not {options.shards}")
-    read_plan(options.run)  # says so if this is no run
-    sky = open_sky_masks(load(options.config or options.run / "config.toml").sky_masks)
     failure: ShapempiError | None = None
     result: Gathered | None = None
+    sky: list[SkyColumn] = []
     with connect() as comm:
         try:
-            result = gather_run(
-                options.run,
-                options.output,
-                sky_columns=sky,
-                overwrite=options.overwrite,
-                n_shard=options.shards,
-                comm=comm,
-            )
+            if comm.rank == 0:
+                read_plan(options.run)  # says so if this is no run
+                sky = open_sky_masks(load(options.config or options.run / "config.toml").sky_masks)
         except ShapempiError as error:
             failure = error
+        if comm.share(failure is None):
+            try:
+                result = gather_run(
+                    options.run,
+                    options.output,
+                    sky_columns=sky,
+                    overwrite=options.overwrite,
+                    n_shard=options.shards,
+                    comm=comm,
+                )
+            except ShapempiError as error:
+                failure = error
     if failure is not None:
         raise failure  # on rank 0 only: one message
     return 0 if result is None else _say_gathered(result, options.run)
