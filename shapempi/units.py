@@ -20,7 +20,16 @@ from shapempi.mpi.unit import Unit
 from shapempi.product import Product
 from shapempi.survey.graph import SurveyPlan, TilePlan
 
-__all__ = ["BLOCK_ARRAYS", "block_units", "commit_name", "complete", "first_units", "of_blocks", "tile_digest"]
+__all__ = [
+    "BLOCK_ARRAYS",
+    "block_units",
+    "commit_name",
+    "complete",
+    "first_units",
+    "of_blocks",
+    "predicted_seconds",
+    "tile_digest",
+]
 
 #: Predicted time of one object on one CCD with the native engine, per object beside that, and of reading one CCD's part
 #: of a block [s].  Other engines need a hundred times more for an object; what is predicted only orders the units
@@ -38,6 +47,21 @@ _PRIORITY = {"ccd": 1, "tile": 2, "block": 3}
 BLOCK_ARRAYS = ("blocks", "block_ccds")
 
 _Place = TypeVar("_Place")
+
+
+def predicted_seconds(plan: SurveyPlan) -> dict[str, float]:
+    """Return the predicted time of all units on one core [s], by kind: ccd, tile, block.
+
+    Parameters
+    ----------
+    plan : SurveyPlan
+        The plan of the survey.
+    """
+    return {
+        "ccd": sum(plan.costs[ccd.uid] for ccd in plan.ccds),
+        "tile": sum(plan.costs[tile.tile.uid] for tile in plan.tiles),
+        "block": sum(BLOCK_SECONDS_PER_PIXEL * plan.pixels[tile.tile.uid] for tile in plan.tiles),
+    }
 
 
 def first_units(plan: SurveyPlan) -> list[Unit]:
