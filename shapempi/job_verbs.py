@@ -133,7 +133,7 @@ def _job(options: argparse.Namespace, site: Site, patches: list[Path] | None = N
     size = size_job(site, core_seconds, n_unit, **chosen)
     about = (
         f"{core_seconds / 3600:.2g} core-hours are predicted{' for the largest patch' if patches else ''}; with a "
-        f"margin of {100 * (MARGIN - 1):.0f} % that takes {write_time(round(size.needed))} on {size.nodes} nodes.",
+        f"margin of {100 * (MARGIN - 1):.0f} % that takes {write_time(round(size.needed))} on {_counted(size.nodes)}.",
     )
     run = Path() if patches else load(options.config).run.folder
     programs = Path(sys.executable).absolute().parent
@@ -153,11 +153,16 @@ def _work(path: Path) -> tuple[float, int]:
     return sum(predicted_seconds(plan).values()), len(plan.ccds) + len(plan.tiles)
 
 
+def _counted(nodes: int) -> str:
+    """Write a number of nodes."""
+    return "1 node" if nodes == 1 else f"{nodes} nodes"
+
+
 def _say(site: Site, size: JobSize) -> None:
     """Say what the script asks for, and what follows from the time limit."""
     if site.script == "plain":
         return
     limit = write_time(size.seconds)
-    print(f"{size.nodes} nodes x {size.ranks_per_node} ranks, {limit}", file=sys.stderr)
+    print(f"{_counted(size.nodes)} x {size.ranks_per_node} ranks, {limit}", file=sys.stderr)
     if size.n_job > 1:
         print(f"the work takes about {size.n_job} such jobs, one after the other", file=sys.stderr)

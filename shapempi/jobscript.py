@@ -138,8 +138,8 @@ def _values(site: Site, job: Job) -> dict[str, str]:
         "drain": str(site.drain),
         "n_node": str(size.nodes),
         "ranks_per_node": str(size.ranks_per_node),
-        "config": shlex.quote(str(job.config)),
-        "run": shlex.quote(str(job.run)),
+        "config": _path(job.config),
+        "run": _path(job.run),
         "enter": "" if job.folder is None else f"cd -- {shlex.quote(str(job.folder))} || exit 2",
         "modules": "\n".join(site.modules),
         "path": f'export PATH={programs}:"$PATH"{edit}',
@@ -151,7 +151,7 @@ def _values(site: Site, job: Job) -> dict[str, str]:
 def _array_values(job: Job, n_patch: int, name: str, gather: str) -> dict[str, str]:
     """Return the texts that only the scripts of an array have."""
     return {
-        "list": shlex.quote(str(job.config)),
+        "list": _path(job.config),
         "n_patch": str(n_patch),
         "array_name": shlex.quote(name),
         "gather_name": shlex.quote(gather),
@@ -161,6 +161,12 @@ def _array_values(job: Job, n_patch: int, name: str, gather: str) -> dict[str, s
 def _lines(start: str, texts: tuple[str, ...] | list[str]) -> str:
     """Write lines that begin alike."""
     return "\n".join(f"{start}{text}" for text in texts)
+
+
+def _path(path: Path) -> str:
+    """Quote a path; one that begins with a minus is no option."""
+    text = str(path)
+    return shlex.quote(f"./{text}" if text.startswith("-") else text)
 
 
 def _folder(text: str) -> str:
