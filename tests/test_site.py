@@ -1,9 +1,12 @@
 """The descriptions of sites: all that we deliver are sound, and what is wrong with one is said by key."""
 
+from pathlib import Path
+
 import pytest
 
+from shapempi.config import key_table
 from shapempi.errors import ConfigError
-from shapempi.site import RANK_MEMORY, read_site, site_names
+from shapempi.site import RANK_MEMORY, Site, read_site, site_names
 
 SITE = """
 title = "here"
@@ -30,6 +33,12 @@ def test_a_site_is_sound(name):
     assert 1 <= site.ranks_per_node <= site.cores_per_node
     assert site.ranks_per_node * RANK_MEMORY <= site.memory_per_node
     assert ('"$RANKS"' in site.launcher) == (site.script == "plain")
+
+
+def test_the_documentation_has_all_keys():
+    page = (Path(__file__).parents[1] / "docs" / "jobs.md").read_text()
+    table = key_table(Site)
+    assert table in page, f"put this into docs/jobs.md:\n{table}"
 
 
 def test_what_the_sites_allow():

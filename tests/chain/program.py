@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import sysconfig
 import time
 from contextlib import chdir, contextmanager, redirect_stderr, redirect_stdout, suppress
 from io import StringIO
@@ -69,6 +70,16 @@ def shapempi(folder, *arguments, n_rank=None):
     """Run a command to its end."""
     with started(folder, *arguments, n_rank=n_rank) as process:
         return finish(process)
+
+
+def search_path(folder):
+    """Return a PATH with `shapempi` and `mpirun` of this Python, for scripts; a folder that may be written to helps."""
+    scripts = sysconfig.get_path("scripts")
+    if not Path(scripts, "shapempi").exists():  # the package is used from its source folder
+        command = Path(folder) / "shapempi"
+        command.write_text('#!/bin/sh\nexec python -m shapempi "$@"\n')
+        command.chmod(0o755)
+    return os.pathsep.join((str(folder), scripts, os.environ["PATH"]))
 
 
 def verb(folder, *arguments):

@@ -12,12 +12,12 @@ import shutil
 import signal
 import socket
 import subprocess
-import sysconfig
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from chain.program import search_path
 from mpi.launch import environment
 
 #: The programs that must be there, and the packages that have them.
@@ -93,11 +93,9 @@ class Cluster:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        programs = folder / "bin"
-        self.environ = environment(
-            SLURM_CONF=str(folder / "slurm.conf"),
-            PATH=os.pathsep.join((str(programs), *dict.fromkeys((_scripts(), os.environ["PATH"], "/usr/sbin")))),
-        )
+        (folder / "bin").mkdir()
+        path = os.pathsep.join((search_path(folder / "bin"), "/usr/sbin"))  # the daemons are there
+        self.environ = environment(SLURM_CONF=str(folder / "slurm.conf"), PATH=path)
 
     def command(self, *arguments: object, timeout: float = COMMAND, **env: str) -> str:
         """Run a command of Slurm; return what it printed, stripped."""
@@ -235,7 +233,7 @@ def _ready(cluster: Cluster, node: str) -> bool:
 def _prepare(folder: Path) -> None:
     """Write the configuration and the key, and make the folders of the daemons."""
     folder.chmod(0o755)  # munge refuses a socket below folders that others cannot enter
-    for name in ("state", "bin", *(f"{kind}.{node}" for kind in ("spool", "tmp") for node in NODES)):
+    for name in ("state", *(f"{kind}.{node}" for kind in ("spool", "tmp") for node in NODES)):
         (folder / name).mkdir()
     key = folder / "munge.key"
     key.write_bytes(secrets.token_bytes(128))
@@ -245,10 +243,6 @@ def _prepare(folder: Path) -> None:
     host = socket.gethostname().partition(".")[0]
     text = _CONF.format(host=host, port=port, folder=folder, first=ports[0], last=ports[-1], memory=memory)
     (folder / "slurm.conf").write_text(text)
-    if not Path(_scripts(), "shapempi").exists():  # the package is used from its source folder
-        command = folder / "bin" / "shapempi"
-        command.write_text('#!/bin/sh\nexec python -m shapempi "$@"\n')
-        command.chmod(0o755)
 
 
 def _free_ports(number: int) -> range:
@@ -266,11 +260,6 @@ def _free_ports(number: int) -> range:
             for one in sockets:
                 one.close()
     raise AssertionError("no free ports")
-
-
-def _scripts() -> str:
-    """Return the folder of the Python that runs the tests, where mpiexec and shapempi are."""
-    return sysconfig.get_path("scripts")
 
 
 @contextmanager
