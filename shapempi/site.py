@@ -67,7 +67,7 @@ class Site(Params):
 
     @property
     def ranks_per_node(self) -> int:
-        """Ranks that fit on a node, by cores and memory."""
+        """Return how many ranks fit on a node, by cores and memory."""
         return min(self.cores_per_node, int(self.memory_per_node / RANK_MEMORY))
 
 
