@@ -28,8 +28,11 @@ from shapempi.io.runfolder import RunFolder
 from shapempi.measure.shape_params import ShapeParams
 from shapempi.mpi.attempt import Stopwatch, attempt
 from shapempi.mpi.comm import Comm
-from shapempi.mpi.farm import run_master, run_worker
+from shapempi.mpi.executor import Inline
+from shapempi.mpi.farm import End, lead, work
+from shapempi.mpi.master import Listener
 from shapempi.mpi.schedule import Schedule
+from shapempi.mpi.signals import Signals
 from shapempi.mpi.unit import Outcome, Place, State, Unit
 from shapempi.product import Location, Product
 from shapempi.report.calibration import RESULT_NAME
@@ -152,7 +155,9 @@ def calibrate_stamps(comm: Comm, config: Config, params: CalibrationParams) -> l
         return None
     crew = _Crew(setup, comm)
     if folder is None:
-        run_worker(comm, crew.execute)
+        with Signals(prompt=True) as signals:
+            if work(comm, Inline(crew.execute), signals):
+                comm.leave(0)
         return None
     with folder:
         return _lead(comm, setup, crew, config.run.progress_interval)
@@ -216,7 +221,13 @@ def _lead(comm: Comm, setup: _Setup, crew: _Crew, interval: float) -> list[CaseR
     with progress:
         if schedule.n_restored:
             progress.say(f"{schedule.n_restored} units are committed already and are not done again")
-        run_master(comm, schedule, execute=crew.execute, on_outcome=on_outcome, tick=progress.tick)
+        with Signals(prompt=True) as signals:
+            listener = Listener(on_outcome, tick=progress.tick)
+            end, lost = lead(comm, schedule, signals, executor=Inline(crew.execute), listener=listener)
+    if end is not End.COMPLETE or lost:
+        raise MeasurementError(
+            f"the calibration was {end} and lost {len(lost)} ranks; the same command goes on with it"
+        )
     if failed:
         raise MeasurementError(f"{len(failed)} units failed, the first: {failed[0]}; the same command does them again")
     reader = PartReader(setup.folder)

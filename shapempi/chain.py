@@ -94,7 +94,7 @@ def calibrate_chain(comm: Comm, settings: Config, params: CalibrationParams) -> 
         with counter(f"simulate {name}", shown=comm.rank == 0) as progress:
             simulate_survey(survey.simulation, folder / "survey", comm=comm, progress=progress, overwrite=True)
         comm.barrier()
-        code = run(path)
+        code = run(path, isolate=False)  # MPI is there already, and children must be older
         if comm.rank == 0:
             if code not in (0, 1):  # 1: some units failed, and said so; what is in both catalogues is compared
                 raise MeasurementError(f"{survey.run.folder}: the run ended with exit code {code}")

@@ -10,7 +10,17 @@ import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
-from shapempi import __version__, bench_verbs, image_verbs, job_verbs, look_verbs, psf_verbs, star_verbs, verbs
+from shapempi import (
+    __version__,
+    bench_verbs,
+    image_verbs,
+    job_verbs,
+    look_verbs,
+    psf_verbs,
+    selftest_verbs,
+    star_verbs,
+    verbs,
+)
 from shapempi.engines.detection import ENGINES as DETECTION_ENGINES
 from shapempi.errors import (
     ConfigError,
@@ -30,7 +40,8 @@ EXIT_CODES = """exit codes:
   1  some units failed, or a file cannot be used; each is named with its reason, everything else is done
   2  wrong configuration or command line
   3  missing input; each file is named, everything that does not need it is done
-  4  internal error
+  4  internal error, or all workers were lost
+ 10  the run was asked to end (time limit, SIGUSR1, SIGTERM) before it was complete; the same command goes on
 130  interrupted; the same command goes on where it stopped
 """
 
@@ -105,6 +116,15 @@ def _parser() -> argparse.ArgumentParser:
     verb = commands.add_parser("run", help="the main job (mpirun -n N shapempi run CONFIG); the same command resumes")
     verb.add_argument("config", type=Path, metavar="CONFIG", help="TOML file")
     verb.add_argument("--live", action="store_true", help="live bar also under a launcher, which hides the terminal")
+    verb.add_argument("--walltime", metavar="H:M:S", help="time until the run must have ended (Slurm's is known)")
+    verb.add_argument(
+        "--accept",
+        action="append",
+        choices=verbs.ACCEPTABLE,
+        metavar="WHAT",
+        help="go on although this has changed since units were made: config, code or inputs (repeatable)",
+    )
+    verb.add_argument("--retry-quarantined", action="store_true", help="try units again that have cost two ranks")
     verb.set_defaults(verb=verbs.run)
 
     verb = commands.add_parser("status", help="how far a run is; works while it runs")
@@ -163,6 +183,7 @@ def _parser() -> argparse.ArgumentParser:
 
     _add_star_verbs(commands)
     _add_benchmarks(commands)
+    _add_trials(commands)
 
     verb = commands.add_parser("config", help="check a configuration, or print the reference of all keys")
     verb.add_argument("config", type=Path, metavar="CONFIG", nargs="?", help="TOML file to check")
@@ -321,6 +342,30 @@ def _add_stamp_options(mode: argparse.ArgumentParser, position: str, meaning: st
     mode.add_argument("--size", type=int, default=51, metavar="N", help="side of the stamps [pixel], odd (51)")
     mode.add_argument("--no-shapes", dest="shapes", action="store_false", help="do not measure shapes")
     mode.add_argument("--overwrite", action="store_true", help="replace files that are already there")
+
+
+def _add_trials(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Declare what an installation and a run can be checked by."""
+    verb = commands.add_parser("ledger", help="what is committed in a run; the part files are the truth")
+    actions = verb.add_subparsers(title="actions", metavar="ACTION", required=True)
+    for name, what, action in (
+        ("show", "count the committed units", selftest_verbs.ledger_show),
+        ("rebuild", "read and verify all part files, and write the ledger anew", selftest_verbs.ledger_rebuild),
+    ):
+        subject = actions.add_parser(name, help=what)
+        subject.add_argument("run", type=Path, metavar="RUN", help="run folder")
+        subject.set_defaults(verb=action)
+
+    verb = commands.add_parser("selftest", help="trials of this installation")
+    subjects = verb.add_subparsers(title="subjects", metavar="SUBJECT", required=True)
+    subject = subjects.add_parser("faults", help="make faults on purpose: every run must end, and resume to the same")
+    subject.add_argument("--trials", type=int, default=1, metavar="N", help="trials of each fault (1)")
+    subject.add_argument("--seed", type=int, default=1, metavar="N", help="seed of moments, ranks and files (1)")
+    subject.add_argument("--fault", type=int, action="append", metavar="N", help="only this number (repeatable)")
+    subject.add_argument("--launcher-options", default="", metavar="TEXT", help='such as "--with-ft ulfm"')
+    subject.add_argument("--folder", type=Path, metavar="DIR", help="where; what went wrong stays there")
+    subject.add_argument("--json", type=Path, metavar="FILE", help="write all findings")
+    subject.set_defaults(verb=selftest_verbs.faults)
 
 
 def _add_benchmarks(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -55,6 +55,28 @@ class RunParams(Params):
 
     folder: Path = key(REQUIRED, "Folder of the run: part files, journal, catalogue; made if it is not there.")
     block_size: int = key(1000, "Largest number of objects in one unit of shape measurement.", ge=1)
+    block_seconds: float = key(
+        120.0, "Predicted time of such a unit; where objects take long, it has fewer of them.", unit="s", gt=0
+    )
+    isolate: bool = key(
+        True, "Whether units are done in a child of the rank, so that a crash or a hang costs one unit, not the run."
+    )
+    time_limit: float = key(
+        3600.0, "Longest time of one unit (isolate); one that takes longer is ended and has failed.", unit="s", gt=0
+    )
+    memory_limit: float = key(
+        4.0, "Largest memory of one unit (isolate); one that takes more is ended and has failed.", unit="GiB", gt=0
+    )
+    drain_margin: float = key(
+        60.0, "Time before the end of the allocation at which the last unit must have ended.", unit="s", ge=0
+    )
+    beat: float = key(30.0, "Time between two signs of life of a rank.", unit="s", gt=0)
+    silence: float = key(
+        600.0,
+        "A rank of which nothing was heard for so long is taken for lost; its unit goes to another.",
+        unit="s",
+        gt=0,
+    )
     progress_interval: float = key(60.0, "Time between two progress lines in a batch log.", unit="s", gt=0)
 
 
@@ -87,8 +109,8 @@ class Config(Params):
     def digest(self, *contents: str) -> str:
         """Return the fingerprint of everything that decides the catalogue or the units of work.
 
-        The run folder, the progress lines, the height of strips, the simulation, the calibration, the validation and
-        the maps of the sky do not; the rest does.
+        Everything of [run] but the block size, the height of strips, the simulation, the calibration, the validation
+        and the maps of the sky do not; the rest does.
 
         Parameters
         ----------
@@ -99,7 +121,7 @@ class Config(Params):
             mode="json",
             exclude={
                 **dict.fromkeys(("simulation", "calibration", "validation", "sky_masks"), True),
-                "run": {"folder", "progress_interval"},
+                "run": set(RunParams.model_fields) - {"block_size"},
                 "stars": {"output"},
                 **dict.fromkeys(("exposure", "tile"), _IMAGE_FILES),
                 "psf": {"psfex": {"scratch", "keep", "timeout"}},

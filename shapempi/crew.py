@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from shapempi.config import Config
 from shapempi.engines.detection import make_detector
 from shapempi.engines.detection_params import DetectionOutputParams
 from shapempi.engines.psf import make_engine
+from shapempi.fault import Fault
 from shapempi.ids import CcdId, TileId
 from shapempi.image import Image
 from shapempi.io.parts import PartReader, PartWriter
@@ -22,6 +24,7 @@ from shapempi.measure.mask import BrightStars, MaskPlane, MaskRecipe
 from shapempi.measure.setools.outcome import Selection
 from shapempi.measure.setools.program import Program
 from shapempi.mpi.attempt import Stopwatch, attempt
+from shapempi.mpi.executor import Execute
 from shapempi.mpi.unit import Outcome, Place, State, Unit
 from shapempi.product import Location
 from shapempi.report.detection_files import write_detections
@@ -32,9 +35,9 @@ from shapempi.stages.block import BlockStage
 from shapempi.stages.ccd import CcdStage
 from shapempi.stages.tile import TileStage
 from shapempi.survey.inputs import SurveyInputs
-from shapempi.units import commit_name
+from shapempi.units import block_units, commit_name
 
-__all__ = ["Crew", "Setup"]
+__all__ = ["Crew", "Setup", "hire"]
 
 
 @dataclass(frozen=True)
@@ -82,15 +85,20 @@ class Crew:
         This rank.
     host : str
         Name of this machine.
+    fault : Fault, optional
+        What goes wrong on purpose.
     """
 
-    def __init__(self, setup: Setup, rank: int, host: str) -> None:
+    def __init__(self, setup: Setup, rank: int, host: str, fault: Fault | None = None) -> None:
         self._setup = setup
         self._rank = rank
         self._host = host
+        self._fault = fault
+        self._uid = ""
         self._reader = PartReader(setup.folder)
         self._writer: PartWriter | None = None
         self._remark = ""
+        self._children: tuple[Unit, ...] = ()
 
     @cached_property
     def _stages(self) -> dict[str, Stage]:
@@ -116,7 +124,6 @@ class Crew:
             ),
             "tile": TileStage(
                 inputs,
-                self._reader,
                 stars,
                 masks["tile"],
                 config.tile,
@@ -132,22 +139,41 @@ class Crew:
 
     def execute(self, unit: Unit, places: Mapping[str, Place]) -> Outcome:
         """Do one unit and commit its product; an exception of the unit becomes its outcome."""
-        self._remark = ""
+        self._remark, self._children = "", ()
         outcome = attempt(self._work, unit, places, rank=self._rank, host=self._host)
-        return replace(outcome, reason=self._remark) if outcome.state is State.DONE else outcome
+        if outcome.state is not State.DONE:
+            return outcome
+        return replace(outcome, reason=self._remark, children=self._children)
 
     def _work(self, unit: Unit, places: Mapping[str, Place], watch: Stopwatch) -> Place:
         """Do one unit; returns where its product is committed."""
         if unit.uid in places:
             return places[unit.uid]  # an earlier run did it from the same inputs
+        self._uid = unit.uid
+        self._strike("begin")
         inputs = {uid: Location(*place) for uid, place in places.items()}
         product, n_row = self._stages[unit.kind].process(unit.payload, inputs, watch)
         self._remark = str(product.attrs.get("psf_reason", ""))
+        if unit.kind == "tile":
+            tile = TileId.parse(str(unit.payload["tile"]))
+            self._children = tuple(block_units(tile, str(unit.payload["digest"]), product, unit.region))
         with watch("commit"):
             if self._writer is None:
-                self._writer = PartWriter(self._setup.folder, self._setup.job, self._rank, digest=self._setup.digest)
+                self._writer = PartWriter(
+                    self._setup.folder,
+                    self._setup.job,
+                    self._rank,
+                    digest=self._setup.digest,
+                    written=None if self._fault is None else partial(self._strike, "written"),
+                )
             location = self._writer.commit(commit_name(unit, places), product, n_row)
+        self._strike("committed")
         return Place(location.file, location.group, location.crc32, location.n_row)
+
+    def _strike(self, moment: str) -> None:
+        """Have something go wrong, if that was asked for."""
+        if self._fault is not None:
+            self._fault.strike(moment, self._uid)
 
     def _keep_selection(self, ccd: CcdId, found: Selection, table: np.ndarray, header: str) -> None:
         """Write what `stars.output` asks for; done anew, a unit replaces its files."""
@@ -184,3 +210,17 @@ class Crew:
         """Close the part file."""
         if self._writer is not None:
             self._writer.close()
+
+
+def hire(place: tuple[Setup, int, str, int], number: int) -> Execute:
+    """Return what does units in a child of a rank.
+
+    Parameters
+    ----------
+    place : tuple of (Setup, int, str, int)
+        Configuration and inputs, the rank, the name of its machine, its process.
+    number : int
+        How many children the rank had before.
+    """
+    setup, rank, host, pid = place
+    return Crew(setup, rank, host, Fault.read(os.environ, setup.folder / "faults", pid)).execute

@@ -2,52 +2,66 @@
 
 from __future__ import annotations
 
-import logging
 import os
-import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import astuple, replace
 from pathlib import Path
+from typing import Any
 
-from shapempi.config import Config, load
-from shapempi.crew import Crew, Setup
-from shapempi.engines.detection import make_detector
-from shapempi.engines.detection_engine import DetectionEngine
-from shapempi.engines.psf import make_engine
+from shapempi.crew import Crew, Setup, hire
 from shapempi.errors import ConfigError, ShapempiError
+from shapempi.fault import Fault
 from shapempi.ids import TileId
-from shapempi.io.journal import Journal, write_status
-from shapempi.io.parts import PartReader, scan
-from shapempi.io.runfolder import RunFolder
-from shapempi.masking import RecipeFiles, read_recipe
-from shapempi.measure.detection_table import DETECTION_DTYPE
-from shapempi.measure.setools.program import Program
-from shapempi.measure.shapes import ENGINES
-from shapempi.measure.stars import check_program
+from shapempi.io.journal import Journal, read_journal
+from shapempi.io.ledger import Ledger
+from shapempi.io.parts import PartReader
 from shapempi.mpi.comm import Comm, connect
-from shapempi.mpi.farm import run_master, run_worker
+from shapempi.mpi.cost import CostModel
+from shapempi.mpi.deadline import Deadline, find_deadline
+from shapempi.mpi.executor import Executor, Inline, Limits
+from shapempi.mpi.farm import End, lead, work
+from shapempi.mpi.master import Listener, Policy, Waiting
+from shapempi.mpi.nursery import Nursery
+from shapempi.mpi.protocol import Pulse
 from shapempi.mpi.schedule import Schedule
-from shapempi.mpi.unit import Outcome, Place, State, Unit
+from shapempi.mpi.signals import Signals
+from shapempi.mpi.supervisor import Supervised, serve
+from shapempi.mpi.unit import Failure, Outcome, Place, State, Unit
+from shapempi.opening import Opening, open_run
 from shapempi.product import Location
-from shapempi.report.progress import Progress, error_console, seconds_left
+from shapempi.report.progress import Progress, error_console
 from shapempi.report.summary import RunSummary
-from shapempi.selection import read_selection
-from shapempi.star_catalogue import StarsFound, find_stars
-from shapempi.survey.graph import SurveyPlan, make_plan
-from shapempi.survey.inputs import find_inputs
-from shapempi.survey.sky_masks import open_sky_masks
-from shapempi.units import BLOCK_ARRAYS, block_units, commit_name, complete, first_units
+from shapempi.run_status import StatusFile
+from shapempi.survey.graph import SurveyPlan
+from shapempi.units import (
+    ASSUMED_COSTS,
+    BLOCK_ARRAYS,
+    block_units,
+    commit_name,
+    complete,
+    first_units,
+    with_block_cost,
+)
 
-__all__ = ["exit_code", "run"]
+__all__ = ["EXIT_DRAINED", "exit_code", "run"]
 
-_LOG = logging.getLogger(__name__)
+#: Exit codes of a run that was asked to end before it was complete, and of one that has lost all its workers.
+EXIT_DRAINED, EXIT_ABANDONED = 10, 4
 
-#: Time between two writes of RUN/status.json [s].
-STATUS_SECONDS = 10.0
+#: Where launchers say which rank a process is.
+_RANKS = ("PMI_RANK", "OMPI_COMM_WORLD_RANK", "PMIX_RANK", "SLURM_PROCID")
 
 
-def run(path: Path, *, live: bool = False) -> int:
+def run(
+    path: Path,
+    *,
+    live: bool = False,
+    walltime: str | None = None,
+    accept: Collection[str] = (),
+    retry_quarantined: bool = False,
+    isolate: bool = True,
+) -> int:
     """Measure a survey, or go on where an earlier run stopped.
 
     Every rank calls this; rank 0 hands out the work and, unless it is alone, does none.
@@ -58,6 +72,14 @@ def run(path: Path, *, live: bool = False) -> int:
         Configuration file; only rank 0 reads it.
     live : bool, optional
         Show the live bar also where a launcher hides the terminal.
+    walltime : str, optional
+        Time until the run must have ended, in Slurm's notation.
+    accept : collection of str, optional
+        What may have changed since the folder's units were made: `config`, `code`, `inputs`.
+    retry_quarantined : bool, optional
+        Try units again that have cost two ranks.
+    isolate : bool, optional
+        False if MPI runs already, so that no child can be started; else the configuration decides.
 
     Returns
     -------
@@ -71,152 +93,224 @@ def run(path: Path, *, live: bool = False) -> int:
         combine the exit codes of the ranks, and the run has one verdict.
     """
     failure: ShapempiError | None = None
+    deadline = _deadline(walltime)
+    nursery = Nursery.start(serve) if isolate else None  # before MPI is there
     with connect() as comm:
-        folder: RunFolder | None = None
-        setup: Setup | None = None
-        plan: SurveyPlan | None = None
+        opening: Opening | None = None
         if comm.rank == 0:
             try:
-                config = load(path)
-                ENGINES[config.shapes.engine]()  # one that is not installed says so before any work
-                make_engine(config.psf)
-                detectors = [
-                    make_detector(config.exposure.detection, "exposure.detection"),
-                    make_detector(config.tile.detection, "tile.detection"),
-                ]
-                for note in dict.fromkeys(note for detector in detectors for note in detector.notes):
-                    _LOG.warning(note)
-                selection = read_selection(Path(config.stars.selection) if config.stars.selection else None)
-                check_program(selection, config.stars, DETECTION_DTYPE)
-                inputs = find_inputs(config.input)
-                catalogue = config.input.star_catalogue
-                stars = None if catalogue is None else find_stars(catalogue, config.run.folder)
-                masks = _masks(config)
-                open_sky_masks(config.sky_masks)  # gather needs them: what is wrong with them is said now
-                plan = make_plan(inputs)
-                recipes = {kind: found.recipe for kind, found in masks.items()}
-                digest = config.digest(*_contents(config, selection, stars, masks, detectors))
-                folder = RunFolder.open(config.run.folder, digest)
-                folder.keep("config.toml", path.read_bytes())
-                folder.keep("plan.json", plan.to_json().encode())
-                index = None if stars is None else stars.keep(folder.path)
-                setup = Setup(config, inputs, index, recipes, selection, folder.path, folder.job, digest)
+                opening = open_run(path, accept)
             except ShapempiError as error:
                 failure = error
-        setup = comm.share(setup)
-        if setup is None:
-            code = 0
-        elif folder is not None and plan is not None:
-            with folder:
-                code = _lead(comm, setup, plan, live)
-        else:
-            crew = Crew(setup, comm.rank, comm.host)
-            run_worker(comm, crew.execute)
-            crew.close()
-            code = 0
+        setup: Setup | None = comm.share(None if opening is None else opening.setup)
+        code, ranks_lost = 0, False
+        if setup is not None:
+            policy = _policy(setup, deadline)
+            with Signals(prompt=_inline(setup, nursery)) as signals:
+                if opening is not None:
+                    with opening.folder:
+                        leader = _Leader(comm, opening, policy, signals, _executor(setup, comm, nursery))
+                        code, ranks_lost = leader.run(live=live, retry_quarantined=retry_quarantined)
+                else:
+                    executor = _executor(setup, comm, nursery)
+                    ranks_lost = work(comm, executor, signals, policy=policy)
+                    executor.close()
+        if ranks_lost:
+            comm.leave(code)
+    if nursery is not None:
+        nursery.close()
     if failure is not None:
         raise failure
     return code
 
 
-def _contents(
-    config: Config,
-    selection: Program,
-    stars: StarsFound | None,
-    masks: dict[str, RecipeFiles],
-    detectors: Sequence[DetectionEngine],
-) -> list[str]:
-    """Return the contents of the files that the configuration names and that decide the catalogue like its keys."""
-    contents = [selection.text] if config.stars.selection else []
-    contents += [] if stars is None else [f"input.star_catalogue\n{stars.digest}"]
-    contents += [text for found in masks.values() for text in found.contents]
-    contents += [text for detector in detectors for text in detector.contents]
-    psfex = config.psf.psfex.configuration
-    if config.psf.engine == "psfex" and psfex is not None:
-        try:
-            contents.append(psfex.read_text(encoding="utf-8", errors="replace"))
-        except OSError as error:
-            raise ConfigError(f"psf.psfex.configuration: {psfex} cannot be read: {error.strerror}") from error
-    return contents
+def _deadline(walltime: str | None) -> Deadline:
+    """Return the end of the allocation; only rank 0 asks for it, so that a large job does not storm the scheduler."""
+    rank = next((os.environ[name] for name in _RANKS if name in os.environ), "0")
+    try:
+        return find_deadline(walltime) if rank == "0" else Deadline()
+    except ValueError as error:
+        raise ConfigError(f"--walltime: {error}") from error
 
 
-def _masks(config: Config) -> dict[str, RecipeFiles]:
-    """Read what is masked on CCDs and on tiles: templates, catalogues of extended objects, .mask files."""
-    catalogues = {"messier": config.input.messier_catalogue, "ngc": config.input.ngc_catalogue}
-    return {
-        "ccd": read_recipe(config.exposure.mask, **catalogues, table="exposure.mask"),
-        "tile": read_recipe(config.tile.mask, **catalogues, table="tile.mask"),
-    }
+def _policy(setup: Setup, deadline: Deadline) -> Policy:
+    """Return how units are given out by the configuration."""
+    params = setup.config.run
+    return Policy(
+        limits=Limits(params.time_limit, int(params.memory_limit * 2**30)),
+        deadline=deadline,
+        pulse=Pulse(params.beat, params.silence),
+        waiting=Waiting(margin=params.drain_margin),
+    )
 
 
-def _lead(comm: Comm, setup: Setup, plan: SurveyPlan, live: bool) -> int:
-    """Hand out the work on rank 0; returns the exit code of the run."""
-    found = scan(setup.folder)
-    committed = {name: Place(*astuple(location)) for name, location in found.locations.items()}
-    reader = PartReader(setup.folder)
-    schedule = Schedule()
-    summary = RunSummary()
-    n_worker = max(comm.size - 1, 1)
-    start = time.monotonic()
+def _inline(setup: Setup, nursery: Nursery | None) -> bool:
+    """Whether units are done in the ranks themselves."""
+    return nursery is None or not setup.config.run.isolate
 
-    def expand(outcome: Outcome) -> list[Unit]:
+
+def _executor(setup: Setup, comm: Comm, nursery: Nursery | None) -> Executor:
+    """Return what does the units of this rank."""
+    if nursery is None or not setup.config.run.isolate:
+        fault = Fault.read(os.environ, setup.folder / "faults", os.getpid())
+        crew = Crew(setup, comm.rank, comm.host, fault)
+        return Inline(crew.execute, crew.close)
+    return Supervised(nursery, hire, (setup, comm.rank, comm.host, os.getpid()), rank=comm.rank, host=comm.host)
+
+
+class _Leader:
+    """What rank 0 does in a run.
+
+    Parameters
+    ----------
+    comm : Comm
+        The ranks.
+    opening : Opening
+        The run.
+    policy : Policy
+        How units are given out.
+    signals : Signals
+        What the system asks for.
+    executor : Executor
+        Does units if this rank is alone.
+    """
+
+    def __init__(self, comm: Comm, opening: Opening, policy: Policy, signals: Signals, executor: Executor) -> None:
+        self._comm = comm
+        self._setup, self._plan = opening.setup, opening.plan
+        self._ledger = Ledger.read(opening.folder.path)
+        self._committed = {name: Place(*astuple(place)) for name, place in self._ledger.locations.items()}
+        self._schedule = Schedule(CostModel(ASSUMED_COSTS))
+        self._policy = replace(policy, inputs_of=self._inputs_of, prepare=self._prepare)
+        self._signals = signals
+        self._executor = executor
+        self._summary = RunSummary()
+
+    def run(self, *, live: bool, retry_quarantined: bool) -> tuple[int, bool]:
+        """Hand out the work; returns the exit code and whether ranks were lost."""
+        setup, schedule, comm = self._setup, self._schedule, self._comm
+        n_worker = max(comm.size - 1, 1)
+        start = time.monotonic()
+        schedule.add(first_units(self._plan))
+        progress = Progress(
+            schedule, n_worker, interval=setup.config.run.progress_interval, console=error_console(live)
+        )
+        with Journal(setup.folder, job=setup.job) as journal, progress:
+            self._journal, self._progress = journal, progress
+            self._say_what_is_there()
+            status = StatusFile(setup, schedule, comm.size)
+            self._restore(retry_quarantined)
+
+            def tick() -> None:
+                progress.tick()
+                status.tick()
+                journal.tick()
+
+            listener = Listener(self._on_outcome, self._on_event, tick)
+            end, lost = lead(
+                comm, schedule, self._signals, executor=self._executor, policy=self._policy, listener=listener
+            )
+            code = self._verdict(end)
+            self._ledger.refresh().write()
+            status.write(code)
+            values = {"exit_code": code, "wall": round(time.monotonic() - start, 3), "end": str(end)}
+            journal.write("stop", {**values, "costs": schedule.model.record(), "lost": sorted(lost)})
+        self._executor.close()
+        print("\n".join(self._summary.lines(wall=time.monotonic() - start, n_worker=n_worker)), flush=True)
+        if end is not End.COMPLETE:
+            print(f"shapempi: {end} before the survey was complete; the same command goes on", flush=True)
+        return code, bool(lost)
+
+    def _say_what_is_there(self) -> None:
+        """Write down what the run begins with."""
+        problems, damaged = [str(problem) for problem in self._plan.problems], self._ledger.damaged
+        values = {"n_rank": self._comm.size, "problems": problems, "damaged": damaged}
+        deadline = self._policy.deadline
+        self._journal.write("start", {**values, "deadline": deadline.time if deadline.source else None})
+        for text in problems:
+            self._progress.say(f"input: {text}")
+        for text in damaged:
+            self._progress.say(f"damaged part file: {text}")
+
+    def _restore(self, retry_quarantined: bool) -> None:
+        """Take over what earlier starts have committed, and leave alone what they put in quarantine."""
+        for outcome in self._schedule.restore(complete(self._committed, self._plan), self._expand):
+            self._on_outcome(outcome)
+        if not retry_quarantined:
+            for outcome in _quarantined(self._setup.folder):
+                if outcome.uid in self._schedule and not self._schedule.state(outcome.uid).final:
+                    for each in (outcome, *self._schedule.exclude(outcome)):
+                        self._on_outcome(each)
+        self._journal.sync()
+        if self._schedule.n_restored:
+            self._progress.say(f"{self._schedule.n_restored} units are committed already and are not done again")
+
+    def _expand(self, outcome: Outcome) -> list[Unit]:
+        """Return the blocks of a tile that was committed before."""
         if outcome.kind != "tile" or outcome.place is None:
             return []
-        payload = schedule.unit(outcome.uid).payload
+        unit = self._schedule.unit(outcome.uid)
+        reader = PartReader(self._setup.folder)
         product = reader.read(Location(*outcome.place), names=BLOCK_ARRAYS)
-        return list(block_units(TileId.parse(payload["tile"]), payload["digest"], product))
+        tile, digest = TileId.parse(unit.payload["tile"]), unit.payload["digest"]
+        return list(block_units(tile, digest, product, unit.region))
 
-    def inputs_of(unit: Unit) -> dict[str, Place]:
-        places = schedule.inputs(unit)
-        earlier = committed.get(commit_name(unit, places))
+    def _inputs_of(self, unit: Unit) -> dict[str, Place]:
+        """Return the places that a unit must know; its own, too, if an earlier start made it of the same inputs."""
+        places = self._schedule.inputs(unit)
+        earlier = self._committed.get(commit_name(unit, places))
         return places if earlier is None else {**places, unit.uid: earlier}
 
-    schedule.add(first_units(plan))
-    progress = Progress(schedule, n_worker, interval=setup.config.run.progress_interval, console=error_console(live))
-    with Journal(setup.folder, job=setup.job) as journal, progress:
-        problems = [str(problem) for problem in plan.problems]
-        journal.write("start", {"n_rank": comm.size, "problems": problems, "damaged": found.damaged})
+    def _prepare(self, unit: Unit) -> Unit:
+        """Complete a unit by what was learned up to now."""
+        return with_block_cost(unit, self._schedule.model.coefficients(), self._setup.config.run.block_seconds)
 
-        def on_outcome(outcome: Outcome) -> None:
-            if outcome.place is not None and Path(outcome.place.file).parent.name != setup.job:
-                outcome = replace(outcome, restored=True)  # also those blocks that had to wait for their CCDs first
-            summary.add(outcome.record())
-            journal.write("unit", outcome.record())
-            if outcome.state is State.FAILED:
-                progress.say(f"{outcome.uid} failed: {outcome.error}: {outcome.reason}")
-            elif outcome.state is State.DONE and outcome.reason:
-                progress.say(f"{outcome.uid} has no PSF model: {outcome.reason}")
+    def _on_outcome(self, outcome: Outcome) -> None:
+        if outcome.place is not None and Path(outcome.place.file).parent.name != self._setup.job:
+            outcome = replace(outcome, restored=True)  # also those blocks that had to wait for their CCDs first
+        self._summary.add(outcome.record())
+        self._journal.write("unit", outcome.record())
+        if outcome.state in (State.FAILED, State.QUARANTINED):
+            self._progress.say(f"{outcome.uid} {outcome.state}: {outcome.error}: {outcome.reason}")
+        elif outcome.state is State.DONE and outcome.reason:
+            self._progress.say(f"{outcome.uid} has no PSF model: {outcome.reason}")
 
-        for text in (*problems, *found.damaged):
-            progress.say(f"input: {text}" if text in problems else f"damaged part file: {text}")
-        for outcome in schedule.restore(complete(committed, plan), expand):
-            on_outcome(outcome)
-        journal.sync()
-        if schedule.n_restored:
-            progress.say(f"{schedule.n_restored} units are committed already and are not done again")
-        status = _StatusFile(setup, schedule, comm.size)
+    def _on_event(self, name: str, values: Mapping[str, Any]) -> None:
+        self._journal.write(name, values)
+        self._progress.say(_SAYINGS[name].format_map(values))
 
-        def tick() -> None:
-            progress.tick()
-            status.tick()
-            journal.tick()
+    def _verdict(self, end: End) -> int:
+        """Return the exit code."""
+        if end is End.COMPLETE:
+            return exit_code(self._summary, self._plan)
+        return EXIT_DRAINED if end is End.DRAINED else EXIT_ABANDONED
 
-        crew = Crew(setup, comm.rank, comm.host)
-        run_master(
-            comm,
-            schedule,
-            execute=crew.execute,
-            on_outcome=on_outcome,
-            expand=expand,
-            inputs_of=inputs_of,
-            tick=tick,
+
+def _quarantined(folder: Path) -> list[Outcome]:
+    """Return the units that earlier starts have put in quarantine, by the journal."""
+    latest = {event["uid"]: event for event in read_journal(folder)[0] if event["event"] == "unit"}
+    cure = "; --retry-quarantined tries it again"
+    return [
+        Outcome(
+            uid,
+            event["kind"],
+            State.QUARANTINED,
+            error=event["error"],
+            failure=Failure.LOST,
+            reason=event["reason"].removesuffix(cure) + cure,
         )
-        crew.close()
-        code = exit_code(summary, plan)
-        status.write(code)
-        journal.write("stop", {"exit_code": code, "wall": round(time.monotonic() - start, 3)})
-    print("\n".join(summary.lines(wall=time.monotonic() - start, n_worker=n_worker)), flush=True)
-    return code
+        for uid, event in latest.items()
+        if event["state"] == State.QUARANTINED
+    ]
+
+
+#: How events are told.
+_SAYINGS = {
+    "retry": "{uid} is tried again: {failure}: {error}: {reason}",
+    "lost": "rank {rank} is lost, the run goes on without it: {reason}",
+    "drain": "no more units are given out: {reason}; those that run have {seconds:.0f} s",
+    "log": "rank {rank}: {text}",
+}
 
 
 def exit_code(summary: RunSummary, plan: SurveyPlan) -> int:
@@ -239,38 +333,3 @@ def exit_code(summary: RunSummary, plan: SurveyPlan) -> int:
     if any(error != "MissingInputError" for error in roots) or len(missing) < len(plan.problems):
         return 1
     return 3 if missing or roots else 0
-
-
-class _StatusFile:
-    """Keeps RUN/status.json up to date for `shapempi status`."""
-
-    def __init__(self, setup: Setup, schedule: Schedule, n_rank: int) -> None:
-        self._setup = setup
-        self._schedule = schedule
-        self._n_rank = n_rank
-        self._start = time.time()
-        self._next = 0.0
-
-    def tick(self) -> None:
-        """Write the file if it is time to."""
-        if time.monotonic() >= self._next:
-            self.write(None)
-
-    def write(self, code: int | None) -> None:
-        """Write the file; `code` is None while the run goes on."""
-        self._next = time.monotonic() + STATUS_SECONDS
-        left = seconds_left(self._schedule, max(self._n_rank - 1, 1))
-        write_status(
-            self._setup.folder,
-            {
-                "job": self._setup.job,
-                "host": socket.gethostname(),
-                "pid": os.getpid(),
-                "n_rank": self._n_rank,
-                "start": self._start,
-                "time": time.time(),
-                "counts": self._schedule.counts(),
-                "seconds_left": left,
-                "exit_code": code,
-            },
-        )

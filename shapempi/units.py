@@ -13,14 +13,17 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import TypeVar
 
 from shapempi.ids import BlockId, CcdId, TileId
 from shapempi.mpi.unit import Unit
 from shapempi.product import Product
-from shapempi.survey.graph import SurveyPlan, TilePlan
+from shapempi.survey.graph import CCD_SECONDS, TILE_SECONDS, SurveyPlan, TilePlan
+from shapempi.survey.sky_order import sky_order
 
 __all__ = [
+    "ASSUMED_COSTS",
     "BLOCK_ARRAYS",
     "block_units",
     "commit_name",
@@ -29,6 +32,7 @@ __all__ = [
     "of_blocks",
     "predicted_seconds",
     "tile_digest",
+    "with_block_cost",
 ]
 
 #: Predicted time of one object on one CCD with the native engine, per object beside that, and of reading one CCD's part
@@ -40,8 +44,16 @@ EPOCH_SECONDS, OBJECT_SECONDS, SECTION_SECONDS = 0.0005, 0.001, 0.015
 #: much again for reading.
 BLOCK_SECONDS_PER_PIXEL = 30 * (3 * EPOCH_SECONDS + 2 * OBJECT_SECONDS) * (0.186 / 60) ** 2
 
-#: Blocks go before tiles and tiles before CCDs, so that few tiles are open at a time.
-_PRIORITY = {"ccd": 1, "tile": 2, "block": 3}
+#: The same as a law that learns: what the first units of each kind are taken to cost [s per one].
+ASSUMED_COSTS = {
+    "ccd": {"unit": 0.3, "pixel": CCD_SECONDS},
+    "tile": {"unit": 0.3, "pixel": TILE_SECONDS},
+    "block": {"unit": 0.1, "epoch": EPOCH_SECONDS, "object": OBJECT_SECONDS, "section": SECTION_SECONDS},
+}
+
+#: Blocks go first, so that few tiles are open at a time; tiles and CCDs by their region of the sky, tiles, which take
+#: longer, first.
+_PRIORITY = {"ccd": 1, "tile": 1, "block": 2}
 
 #: Arrays of a tile's product from which its blocks are made.
 BLOCK_ARRAYS = ("blocks", "block_ccds")
@@ -67,7 +79,7 @@ def predicted_seconds(plan: SurveyPlan) -> dict[str, float]:
 def first_units(plan: SurveyPlan) -> list[Unit]:
     """Return the units of all CCDs and tiles.
 
-    A tile waits for its CCDs and goes on without those that fail.
+    A tile waits for nothing; its blocks wait for their CCDs, and go on without those that fail.
 
     Parameters
     ----------
@@ -79,18 +91,30 @@ def first_units(plan: SurveyPlan) -> list[Unit]:
     list of Unit
         CCDs, then tiles.
     """
-    units = [_ccd_unit(ccd, plan.costs[ccd.uid]) for ccd in plan.ccds]
-    units += [_tile_unit(tile, plan) for tile in plan.tiles]
+    places = {tile.tile: place for place, tile in enumerate(sorted(plan.tiles, key=lambda t: sky_order(t.tile)))}
+    regions: dict[CcdId, int] = {}  # of a CCD: that of the first tile which needs it
+    for tile in plan.tiles:
+        for ccd in tile.ccds:
+            regions[ccd] = min(regions.get(ccd, len(places)), places[tile.tile])
+    units = [_ccd_unit(ccd, plan, regions.get(ccd, len(places))) for ccd in plan.ccds]
+    units += [_tile_unit(tile, plan, places[tile.tile]) for tile in plan.tiles]
     return units
 
 
-def _ccd_unit(ccd: CcdId, cost: float) -> Unit:
+def _ccd_unit(ccd: CcdId, plan: SurveyPlan, region: int) -> Unit:
     """Return the unit of one CCD."""
-    payload = {"exposure": ccd.exposure, "ccd": ccd.ccd}
-    return Unit(ccd.uid, "ccd", cost=cost, priority=_PRIORITY["ccd"], payload=payload)
+    return Unit(
+        ccd.uid,
+        "ccd",
+        cost=plan.costs[ccd.uid],
+        priority=_PRIORITY["ccd"],
+        payload={"exposure": ccd.exposure, "ccd": ccd.ccd},
+        size={"pixel": plan.pixels[ccd.uid]},
+        region=region,
+    )
 
 
-def _tile_unit(tile: TilePlan, plan: SurveyPlan) -> Unit:
+def _tile_unit(tile: TilePlan, plan: SurveyPlan, region: int) -> Unit:
     """Return the unit of one tile."""
     uid = tile.tile.uid
     return Unit(
@@ -98,14 +122,33 @@ def _tile_unit(tile: TilePlan, plan: SurveyPlan) -> Unit:
         "tile",
         cost=plan.costs[uid],
         priority=_PRIORITY["tile"],
-        after=tuple(ccd.uid for ccd in tile.ccds),
         payload={
             "tile": str(tile.tile),
             "ccds": [(ccd.exposure, ccd.ccd) for ccd in tile.ccds],
             "digest": tile_digest(tile),
         },
         promised=BLOCK_SECONDS_PER_PIXEL * plan.pixels[uid],
+        size={"pixel": plan.pixels[uid]},
+        region=region,
     )
+
+
+def with_block_cost(unit: Unit, costs: Mapping[str, Mapping[str, float]], seconds: float) -> Unit:
+    """Return a tile's unit that knows what its blocks will cost; other units as they are.
+
+    Parameters
+    ----------
+    unit : Unit
+        The unit.
+    costs : mapping
+        What units cost by what was learned up to now (`CostModel.coefficients`).
+    seconds : float
+        Time that a block may take [s].
+    """
+    if unit.kind != "tile":
+        return unit
+    each = {name: costs["block"][name] for name in ("epoch", "object")}
+    return replace(unit, payload={**unit.payload, "block_cost": {"seconds": seconds, **each}})
 
 
 def tile_digest(tile: TilePlan) -> str:
@@ -118,7 +161,7 @@ def _checksum(names: Iterable[str]) -> str:
     return f"{zlib.crc32(' '.join(names).encode()):08x}"
 
 
-def block_units(tile: TileId, digest: str, product: Product) -> Iterator[Unit]:
+def block_units(tile: TileId, digest: str, product: Product, region: int = 0) -> Iterator[Unit]:
     """Return the units of a tile's blocks, as the tile's product describes them.
 
     Parameters
@@ -129,6 +172,8 @@ def block_units(tile: TileId, digest: str, product: Product) -> Iterator[Unit]:
         `tile_digest` of the plan that the product was made by.
     product : Product
         Its product, with `BLOCK_ARRAYS`.
+    region : int, optional
+        The tile's place in the order of the sky.
 
     Yields
     ------
@@ -150,6 +195,8 @@ def block_units(tile: TileId, digest: str, product: Product) -> Iterator[Unit]:
             needs=(tile.uid,),
             after=tuple(ccd.uid for ccd in seen),
             payload={"tile": str(tile), "index": index, "digest": digest},
+            size={"epoch": int(block["n_epoch"]), "object": int(block["n_object"]), "section": len(seen)},
+            region=region,
         )
 
 

@@ -31,6 +31,7 @@ from shapempi.io.journal import read_journal
 from shapempi.io.truth import read_truth
 from shapempi.measure.fit import FitFlag
 from shapempi.mpi.comm import connect
+from shapempi.opening import ACCEPTABLE
 from shapempi.report import calibration as calibration_report
 from shapempi.report.figures import draw_overview
 from shapempi.report.progress import counter, duration
@@ -46,7 +47,7 @@ from shapempi.survey.inputs import find_inputs
 from shapempi.survey.sky_masks import open_sky_masks
 from shapempi.units import predicted_seconds
 
-__all__ = ["calibrate", "config", "export", "gather", "plan", "report", "run", "simulate", "status"]
+__all__ = ["ACCEPTABLE", "calibrate", "config", "export", "gather", "plan", "report", "run", "simulate", "status"]
 
 
 def simulate(options: argparse.Namespace) -> int:
@@ -115,7 +116,13 @@ def plan(options: argparse.Namespace) -> int:
 
 def run(options: argparse.Namespace) -> int:
     """Measure a survey."""
-    return run_survey(options.config, live=options.live)
+    return run_survey(
+        options.config,
+        live=options.live,
+        walltime=options.walltime,
+        accept=options.accept or (),
+        retry_quarantined=options.retry_quarantined,
+    )
 
 
 def status(options: argparse.Namespace) -> int:

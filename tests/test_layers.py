@@ -29,12 +29,14 @@ MAY_IMPORT = {
         "look_verbs",
         "bench_verbs",
         "job_verbs",
+        "selftest_verbs",
         "engines",
         "grammar",
         "errors",
         "interrupt",
     },
-    "verbs": {"run", "export_ldac", "calibrate", "chain", "gather", "grammar", "units", "config"} | BELOW_CONFIG,
+    "verbs": {"run", "opening", "export_ldac", "calibrate", "chain", "gather", "grammar", "units", "config"}
+    | BELOW_CONFIG,
     "psf_verbs": {"validate_psf", "interpolate", "selection", "config"} | BELOW_CONFIG,
     "image_verbs": {"masking", "detecting", "config"} | BELOW_CONFIG,
     "star_verbs": {"star_extraction", "config"} | SURVEY,
@@ -43,6 +45,7 @@ MAY_IMPORT = {
     "jobscript": {"job_size", "site"} | GROUND,
     "job_size": {"site"} | GROUND,
     "site": GROUND,  # where jobs run: files of the package, or one of the user's
+    "selftest_verbs": {"selftest", "gather", "io", "errors"},
     "look_verbs": {"look", "look_file", "look_unit", "look_object", "run_view"} | SURVEY,
     "look_object": {"look", "run_view", "stages", "measure", "report"} | SURVEY,  # one object in all epochs
     "look_unit": {"look", "run_view", "measure", "report"} | SURVEY,  # CCDs and tiles of a run
@@ -52,8 +55,12 @@ MAY_IMPORT = {
     "run_view": {"gather", "units", "masking", "report", "config"} | SURVEY,  # a run by the names that people type
     "calibrate": {"config"} | BELOW_CONFIG,
     "chain": {"run", "gather", "config"} | BELOW_CONFIG,
-    "run": {"crew", "units", "selection", "masking", "star_catalogue", "config"} | BELOW_CONFIG,
-    "crew": {"units", "config"} | BELOW_CONFIG,  # what a rank does with a unit
+    "run": {"opening", "run_status", "crew", "fault", "units"} | BELOW_CONFIG,
+    "run_status": {"crew"} | BELOW_CONFIG,  # what rank 0 writes for those who watch
+    "opening": {"crew", "selection", "masking", "star_catalogue", "config"} | BELOW_CONFIG,  # before the work
+    "fault": {"errors"},  # errors made on purpose
+    "selftest": {"fault", "io", "errors"},  # trials of an installation: the program as a user starts it
+    "crew": {"fault", "units", "config"} | BELOW_CONFIG,  # what a rank does with a unit
     "gather": {"units"} | SURVEY,
     "selection": {"report", "measure"} | SURVEY,  # star selections on catalogue files
     "masking": {"star_catalogue", "report", "measure"} | SURVEY,  # masks with the files that their settings name

@@ -26,7 +26,7 @@ import socket
 import time
 import zlib
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -38,7 +38,7 @@ from shapempi.io.atomic import sync_folder
 from shapempi.io.group import ChecksumError, read_group, read_rows, write_group
 from shapempi.product import Location, Product
 
-__all__ = ["PartReader", "PartWriter", "Scan", "scan"]
+__all__ = ["PartReader", "PartWriter", "Scan", "part_files", "scan", "scan_file"]
 
 PARTS = "parts"
 _FORM = 1
@@ -78,15 +78,26 @@ class PartWriter:
         This rank.
     digest : str, optional
         Digest of the configuration, at most 64 characters; kept with every commit.
+    written : callable, optional
+        Called when a product is on the disk and not yet committed: where trials strike.
     """
 
-    def __init__(self, run_folder: Path, job: str, rank: int, *, digest: str = "") -> None:
+    def __init__(
+        self,
+        run_folder: Path,
+        job: str,
+        rank: int,
+        *,
+        digest: str = "",
+        written: Callable[[], None] | None = None,
+    ) -> None:
         self._run_folder = Path(run_folder)
         self._job = job
         self._rank = rank
         self._digest = digest.encode()
         if len(self._digest) > _ROW["digest"].itemsize:
             raise ValueError(f"the digest {digest!r} is longer than {_ROW['digest'].itemsize} characters")
+        self._written = written
         self._path: Path | None = None
         self._n_file = 0
         self._n_commit = 0
@@ -126,7 +137,7 @@ class PartWriter:
             crc32 = write_group(draft, "product", product, n_row)
             draft.flush()
             try:
-                _commit(path, index, raw, self._digest, draft)
+                _commit(path, index, raw, self._digest, draft, self._written)
             except (OSError, RuntimeError) as error:
                 self._path = None  # its committed units stay as they are; nothing more is trusted to it
                 raise OSError(f"cannot commit {name} to {path}: {error}; is the disk full or gone?") from error
@@ -139,8 +150,9 @@ class PartWriter:
 
     def _new_file(self) -> Path:
         folder = self._run_folder / PARTS / self._job
-        suffix = f"-{self._n_file}" if self._n_file else ""
-        path = folder / f"rank-{self._rank:05d}{suffix}.h5"
+        # Another process of this rank may have begun files before it died: they are never written to again.
+        while (path := folder / f"rank-{self._rank:05d}{f'-{self._n_file}' if self._n_file else ''}.h5").exists():
+            self._n_file += 1
         with _draft() as draft:
             draft.attrs.update({"form": _FORM, "job": self._job, "rank": self._rank, "host": socket.gethostname()})
             _lay_out(draft)
@@ -172,7 +184,9 @@ def _lay_out(file: h5py.File) -> None:
     file.create_dataset("commits", (_N_COMMIT,), _ROW, dcpl=layout)
 
 
-def _commit(path: Path, index: int, name: bytes, digest: bytes, draft: h5py.File) -> None:
+def _commit(
+    path: Path, index: int, name: bytes, digest: bytes, draft: h5py.File, written: Callable[[], None] | None
+) -> None:
     """Commit the product that a draft holds as row `index` of a part file."""
     need = draft.id.get_filesize() + 256 * 1024
     # Open for this commit only: in between the file is closed and sound, and this rank can read it too.
@@ -183,13 +197,19 @@ def _commit(path: Path, index: int, name: bytes, digest: bytes, draft: h5py.File
             file.flush()
             os.fsync(file.id.get_vfd_handle())
 
-        _append(file, index, name, digest, draft, flush)
+        _append(file, index, name, digest, draft, flush, written)
         used = file.id.get_filesize()
     os.truncate(path, used)
 
 
 def _append(
-    file: h5py.File, index: int, name: bytes, digest: bytes, draft: h5py.File, flush: Callable[[], None]
+    file: h5py.File,
+    index: int,
+    name: bytes,
+    digest: bytes,
+    draft: h5py.File,
+    flush: Callable[[], None],
+    written: Callable[[], None] | None = None,
 ) -> None:
     """Copy the product of a draft into an open part file, then write its row."""
     units = file["units"]
@@ -198,6 +218,8 @@ def _append(
         member += f"@{index}"
     draft.copy("product", units, member)
     flush()
+    if written is not None:
+        written()
     product = units[member]
     row = np.zeros((), _ROW)
     row["name"], row["digest"], row["group"] = name, digest, product.ref
@@ -383,27 +405,56 @@ def scan(run_folder: Path, digest: str | None = None, *, deep: bool = False) -> 
         The units and the problems.  A file that cannot be used costs its own units, nothing else.
     """
     run_folder = Path(run_folder)
-    paths = sorted((run_folder / PARTS).glob("*/rank-*.h5"))
+    found = Scan()
+    n_file, n_duplicate = 0, 0
+    for path in part_files(run_folder):
+        one = scan_file(path, run_folder, digest, deep=deep)
+        n_file += 1
+        n_duplicate += one.n_duplicate + len(found.locations.keys() & one.locations.keys())
+        for name, location in one.locations.items():
+            found.locations.setdefault(name, location)
+        found.damaged.extend(one.damaged)
+    return replace(found, n_file=n_file, n_duplicate=n_duplicate)
+
+
+def part_files(run_folder: Path) -> list[Path]:
+    """Return the part files of all jobs of a run, in the order of jobs, ranks and numbers."""
+    return sorted((run_folder / PARTS).glob("*/rank-*.h5"))
+
+
+def scan_file(path: Path, run_folder: Path, digest: str | None = None, *, deep: bool = False) -> Scan:
+    """Find every committed unit in one part file.
+
+    Parameters
+    ----------
+    path : Path
+        The part file.
+    run_folder : Path
+        Its run.
+    digest : str, optional
+        Only commits with this configuration digest count; all by default.
+    deep : bool, optional
+        Whether to read and verify all data.
+    """
     locations: dict[str, Location] = {}
     damaged: list[str] = []
     n_duplicate = 0
-    for path in paths:
-        try:
-            with h5py.File(path, "r", locking=False) as file:
-                for index, row in enumerate(_rows(file)):
-                    name = row["name"].decode(errors="replace")
-                    problem = _fault(file, row, digest, deep)
-                    if problem:
-                        damaged.append(f"{path}: {name}: {problem}")
-                    elif name in locations:
-                        n_duplicate += 1
-                    else:
-                        group = f"/units/{name}#{index}"
-                        crc32, n_row = int(row["crc32"]), int(row["n_row"])
-                        locations[name] = Location(str(path.relative_to(run_folder)), group, crc32, n_row)
-        except Exception as error:  # a damaged file can raise anything; it must not cost the other files
-            damaged.append(f"{path}: {type(error).__name__}: {error}")
-    return Scan(locations, damaged, len(paths), n_duplicate)
+    try:
+        with h5py.File(path, "r", locking=False) as file:
+            for index, row in enumerate(_rows(file)):
+                name = row["name"].decode(errors="replace")
+                problem = _fault(file, row, digest, deep)
+                if problem:
+                    damaged.append(f"{path}: {name}: {problem}")
+                elif name in locations:
+                    n_duplicate += 1
+                else:
+                    group = f"/units/{name}#{index}"
+                    crc32, n_row = int(row["crc32"]), int(row["n_row"])
+                    locations[name] = Location(str(path.relative_to(run_folder)), group, crc32, n_row)
+    except Exception as error:  # a damaged file can raise anything; it must not cost the other files
+        damaged.append(f"{path}: {type(error).__name__}: {error}")
+    return Scan(locations, damaged, 1, n_duplicate)
 
 
 def _rows(file: h5py.File) -> Iterator[Any]:

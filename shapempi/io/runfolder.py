@@ -3,7 +3,8 @@
 RUN/parts/<job>/rank-*.h5   finished units (`shapempi.io.parts`)
 RUN/journal.jsonl           what happened, line by line (`shapempi.io.journal`)
 RUN/status.json             how things stand
-RUN/config.digest           digest of the configuration with which the units were made
+RUN/config.digest           digest of the configuration with which the units were made, code.digest that of the code
+RUN/ledger.h5               where the committed units lie (`shapempi.io.ledger`)
 RUN/lock                    held by rank 0 while it runs
 """
 
@@ -14,6 +15,7 @@ import fcntl
 import logging
 import os
 import socket
+from collections.abc import Collection
 from pathlib import Path
 from typing import Self
 
@@ -46,8 +48,8 @@ class RunFolder:
         self._lock: int | None = lock
 
     @classmethod
-    def open(cls, path: Path, digest: str) -> Self:
-        """Make the folder if it is not there, lock it, and tie it to a configuration.
+    def open(cls, path: Path, digest: str, code: str = "", accept: Collection[str] = ()) -> Self:
+        """Make the folder if it is not there, lock it, and tie it to a configuration and to the code.
 
         The lock ends with the process, however that ends.
 
@@ -57,6 +59,10 @@ class RunFolder:
             The folder.
         digest : str
             Digest of everything in the configuration that the results depend on.
+        code : str, optional
+            Digest of the code; "" for any.
+        accept : collection of str, optional
+            `config`, `code`: which of them may differ from what the folder's units were made with.
 
         Returns
         -------
@@ -66,7 +72,8 @@ class RunFolder:
         Raises
         ------
         ConfigError
-            If the folder cannot be written, another run holds it, or it holds units of another configuration.
+            If the folder cannot be written, another run holds it, or it holds units of another configuration or
+            code and that is not accepted.
         """
         path = Path(path).expanduser().resolve()
         try:
@@ -77,13 +84,20 @@ class RunFolder:
             raise _unwritable(path, error) from error
         try:
             _lock(path, lock)
-            _bind(path, digest)
+            _bind(path, "config", digest, accept)
+            if code:
+                _bind(path, "code", code, accept)
             return cls(path, _new_job(path), lock)
         except BaseException as error:
             os.close(lock)
             if isinstance(error, OSError):
                 raise _unwritable(path, error) from error
             raise
+
+    @property
+    def has_units(self) -> bool:
+        """Whether there is any part file."""
+        return _has_units(self.path)
 
     def keep(self, name: str, content: bytes) -> None:
         """Write a small file into the folder, replacing an older one as a whole.
@@ -146,20 +160,32 @@ def _lock(path: Path, lock: int) -> None:
     os.write(lock, (f"process {os.getpid()} on {socket.gethostname()}" + (f", job {job}" if job else "")).encode())
 
 
-def _bind(path: Path, digest: str) -> None:
-    """Tie the folder to a configuration, or check that it is the one it was tied to."""
-    file = path / "config.digest"
+def _bind(path: Path, what: str, digest: str, accept: Collection[str]) -> None:
+    """Tie the folder to a configuration or to the code, or check that it is the one it was tied to."""
+    file = path / f"{what}.digest"
     old = file.read_text().strip() if file.exists() else ""
     if old == digest:
         return
-    if old and any((path / PARTS).glob("*/rank-*.h5")):
+    if old and what not in accept and _has_units(path):
+        name, back = _BOUND[what]
         raise ConfigError(
-            f"{path} holds units made with another configuration (digest {old[:12]}, now {digest[:12]}): results of "
-            f"two configurations are never mixed. Choose a new run.folder, go back to the old values (compare "
-            f"{path / 'config.toml'}), or remove the folder to start over"
+            f"{path} holds units made with another {name} (digest {old[:12]}, now {digest[:12]}): results are "
+            f"never mixed silently. Choose a new run.folder, {back.format(path=path)}, remove it to start over, "
+            f"or accept the mixture with --accept {what}"
         )
     with replacing(file) as temporary:
         temporary.write_text(digest + "\n")
+
+
+#: What a folder is tied to: its name, and how to go back to the old one.
+_BOUND = {
+    "config": ("configuration", "go back to the old values (compare {path}/config.toml)"),
+    "code": ("version of the code", "go back to the old version"),
+}
+
+
+def _has_units(path: Path) -> bool:
+    return any((path / PARTS).glob("*/rank-*.h5"))
 
 
 def _new_job(path: Path) -> str:

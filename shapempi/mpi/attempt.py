@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 
+from shapempi.mpi.retry import classify
 from shapempi.mpi.unit import Outcome, Place, State, Unit
 
 __all__ = ["Stopwatch", "Work", "attempt"]
@@ -59,15 +60,15 @@ def attempt(work: Work, unit: Unit, inputs: Mapping[str, Place], *, rank: int = 
     Returns
     -------
     Outcome
-        Done, or failed with class, reason and traceback.  Only a KeyboardInterrupt passes.
+        Done, or failed with classes, reason and traceback.  Only a KeyboardInterrupt passes.
     """
     stopwatch = Stopwatch()
     start, cpu = time.perf_counter(), time.process_time()
-    outcome = Outcome(unit.uid, unit.kind, State.DONE, rank=rank, host=host)
+    outcome = Outcome(unit.uid, unit.kind, State.DONE, rank=rank, host=host, begin=time.time())
     try:
         outcome = replace(outcome, place=work(unit, inputs, stopwatch))
     except (Exception, SystemExit) as error:  # a library that calls sys.exit costs one unit as well
-        outcome = outcome.failed_by(error)
+        outcome = outcome.failed_by(error, classify(error))
     return replace(
         outcome,
         seconds=stopwatch.seconds,

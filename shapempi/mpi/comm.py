@@ -12,17 +12,23 @@ leaves it is printed with the rank's name and ends all ranks.  Compute the exit 
 from __future__ import annotations
 
 import os
+import select
+import signal
 import socket
 import sys
 import time
 import traceback
+from collections import deque
 from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, NamedTuple, Protocol, Self
 
 from shapempi.errors import ConfigError, EngineError, ShapempiError
 
-__all__ = ["Comm", "Message", "MpiComm", "SerialComm", "connect"]
+__all__ = ["LOST", "Comm", "Message", "MpiComm", "SerialComm", "connect", "pair"]
+
+#: Tag of a message that nobody sent: the source has died, and the MPI library noticed.
+LOST = 99
 
 #: Exit codes for an error that ends all ranks: bad configuration, internal error, interrupt.
 _EXIT_CONFIG, _EXIT_INTERNAL, _EXIT_INTERRUPT = 2, 4, 130
@@ -31,6 +37,9 @@ _EXIT_CONFIG, _EXIT_INTERNAL, _EXIT_INTERRUPT = 2, 4, 130
 #: looks before it sees a message that is there (it polls its transports in turn): with one look per nap a round trip
 #: took 30 ms, with 20 it takes 0.03 ms, and an idle rank still costs its core about 1 %.
 _N_FIRST, _N_LOOK, _NAP_MIN, _NAP_MAX = 100, 20, 5e-5, 0.01
+
+#: Longest nap of a rank that also waits for its child, which wakes it [s].
+_NAP_BUSY = 0.05
 
 
 class Message(NamedTuple):
@@ -51,17 +60,23 @@ class Comm(Protocol):
     def send(self, content: Any, dest: int, tag: int) -> None:
         """Send a small picklable value; returns at once."""
 
-    def receive(self, timeout: float | None = None) -> Message | None:
-        """Wait for a message, asleep most of the time; None when `timeout` [s] has passed."""
+    def receive(self, timeout: float | None = None, wake: int | None = None) -> Message | None:
+        """Wait for a message, asleep most of the time.
 
-    def flush(self) -> None:
-        """Wait until everything that was sent has left."""
+        Returns None when `timeout` [s] has passed or the file descriptor `wake` can be read.
+        """
+
+    def flush(self, timeout: float | None = None) -> None:
+        """Wait until everything that was sent has left, but no longer than `timeout` [s]."""
 
     def share(self, content: Any) -> Any:
         """Return rank 0's value on every rank.  Collective: before the farm starts only."""
 
     def barrier(self) -> None:
         """Wait for all ranks.  Collective: before the farm starts only."""
+
+    def leave(self, code: int) -> None:
+        """End this process with an exit code, without a word to MPI; for the end of a run that has lost ranks."""
 
     def __enter__(self) -> Self: ...
 
@@ -71,23 +86,32 @@ class Comm(Protocol):
 
 
 class SerialComm:
-    """One rank alone: nobody to talk to, nothing to end."""
+    """One process alone, or one of the two ends of a `pair`: nothing to start, nothing to end."""
 
-    def __init__(self) -> None:
-        self.rank = 0
-        self.size = 1
+    def __init__(self, rank: int = 0, size: int = 1) -> None:
+        self.rank = rank
+        self.size = size
         self.host = socket.gethostname()
+        self._inbox: deque[Message] = deque()
+        self._other: SerialComm | None = None
 
     def send(self, content: Any, dest: int, tag: int) -> None:
-        """Refuse: there is no other rank."""
-        raise RuntimeError(f"rank {dest} does not exist: this run has one process")
+        """Put a message into the other end's box."""
+        if self._other is None or dest != self._other.rank:
+            raise RuntimeError(f"rank {dest} does not exist: this run has one process")
+        self._other._inbox.append(Message(self.rank, tag, content))
 
-    def receive(self, timeout: float | None = None) -> Message | None:
-        """Refuse: nobody can send."""
-        raise RuntimeError("nobody can send a message: this run has one process")
+    def receive(self, timeout: float | None = None, wake: int | None = None) -> Message | None:
+        """Return the next message; without one wait for `wake` or the timeout, for nobody can send meanwhile."""
+        if self._inbox:
+            return self._inbox.popleft()
+        if timeout is None and wake is None:
+            raise RuntimeError("nobody can send a message: this run has one process")
+        _sleep(timeout, wake)
+        return None
 
-    def flush(self) -> None:
-        """Do nothing: nothing was sent."""
+    def flush(self, timeout: float | None = None) -> None:
+        """Do nothing: what was sent is there."""
 
     def share(self, content: Any) -> Any:
         """Return the value itself."""
@@ -96,6 +120,9 @@ class SerialComm:
     def barrier(self) -> None:
         """Do nothing: nobody to wait for."""
 
+    def leave(self, code: int) -> None:
+        """Do nothing: this process can end as every other."""
+
     def __enter__(self) -> Self:
         return self
 
@@ -103,6 +130,21 @@ class SerialComm:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         return None
+
+
+def pair() -> tuple[SerialComm, SerialComm]:
+    """Return two communicators of this process that talk to each other: rank 0, who leads, and rank 1, who works."""
+    first, second = SerialComm(0, 2), SerialComm(1, 2)
+    first._other, second._other = second, first
+    return first, second
+
+
+def _sleep(timeout: float | None, wake: int | None) -> bool:
+    """Sleep; return whether `wake` can be read."""
+    if wake is None:
+        time.sleep(timeout or 0.0)
+        return False
+    return bool(select.select([wake], [], [], timeout)[0])
 
 
 class MpiComm:
@@ -120,6 +162,10 @@ class MpiComm:
         self._mpi = MPI
         self._world = world
         self._comm = world.Dup()
+        self._comm.Set_errhandler(MPI.ERRORS_RETURN)  # a dead rank is an event, where the library can say so
+        self._tolerant = bool(_tolerance(os.environ))
+        self._lost: set[int] = set()
+        self._deaths: deque[Message] = deque()
         self._status = MPI.Status()
         self._pending: list[Any] = []
         self.rank: int = self._comm.Get_rank()
@@ -127,37 +173,67 @@ class MpiComm:
         self.host = socket.gethostname()
 
     def send(self, content: Any, dest: int, tag: int) -> None:
-        """Send a small picklable value; returns at once, whatever the receiver does."""
-        self._pending = [request for request in self._pending if not request.Test()]
-        self._pending.append(self._comm.isend(content, dest=dest, tag=tag))
+        """Send a small picklable value; returns at once, whatever the receiver does, also if it is dead."""
+        self._pending = [request for request in self._pending if not self._sent(request)]
+        if dest in self._lost:
+            return
+        try:
+            self._pending.append(self._comm.isend(content, dest=dest, tag=tag))
+        except self._mpi.Exception as error:
+            self._check(error)
 
-    def receive(self, timeout: float | None = None) -> Message | None:
+    def _sent(self, request: Any) -> bool:
+        """Return whether a message needs no more care."""
+        try:
+            return bool(request.Test())
+        except self._mpi.Exception as error:
+            self._check(error)
+            return True
+
+    def _check(self, error: Exception) -> None:
+        """Pass over an error that says that a rank has died; raise any other."""
+        code = error.Get_error_class() if isinstance(error, self._mpi.Exception) else None
+        failed = {getattr(self._mpi, name, None) for name in ("ERR_PROC_FAILED", "ERR_PROC_FAILED_PENDING")} - {None}
+        if code not in failed:
+            raise error
+
+    def receive(self, timeout: float | None = None, wake: int | None = None) -> Message | None:
         """Wait for a message from anyone.
 
         Parameters
         ----------
         timeout : float, optional
             Longest wait [s]; for ever if None.
+        wake : int, optional
+            File descriptor; when it can be read, the wait ends.
 
         Returns
         -------
         Message or None
-            None when the time has passed.
+            None when the time has passed or `wake` can be read.  A `LOST` message says that its source has died.
         """
         deadline = None if timeout is None else time.monotonic() + timeout
-        nap = _NAP_MIN
-        found = self._look(_N_FIRST)  # most answers come at once
-        while not found:
+        nap, longest = _NAP_MIN, _NAP_MAX if wake is None else _NAP_BUSY
+        looks = _N_FIRST  # most answers come at once
+        while True:
+            try:
+                if self._look(looks):
+                    source, tag = self._status.Get_source(), self._status.Get_tag()
+                    return Message(source, tag, self._comm.recv(source=source, tag=tag))
+            except self._mpi.Exception as error:
+                self._check(error)
+                self._note_lost()
+            if self._deaths:
+                return self._deaths.popleft()
+            looks = _N_LOOK
             if deadline is not None:
                 rest = deadline - time.monotonic()
                 if rest <= 0.0:
                     return None
                 nap = min(nap, rest)
-            time.sleep(nap)
-            nap = min(2.0 * nap, _NAP_MAX)
-            found = self._look(_N_LOOK)
-        source, tag = self._status.Get_source(), self._status.Get_tag()
-        return Message(source, tag, self._comm.recv(source=source, tag=tag))
+            if _sleep(nap, wake):
+                return None
+            nap = min(2.0 * nap, longest)
 
     def _look(self, n_look: int) -> bool:
         """Return whether a message is there; `_status` then says which."""
@@ -167,11 +243,29 @@ class MpiComm:
             os.sched_yield()
         return False
 
-    def flush(self) -> None:
-        """Wait until everything that was sent has left."""
-        for request in self._pending:
-            request.Wait()
+    def _note_lost(self) -> None:
+        """Ask the library which ranks have died, and have it go on without them."""
+        self._comm.Ack_failed()
+        failed = self._comm.Get_failed()
+        ranks = failed.Translate_ranks(list(range(failed.Get_size())), self._comm.Get_group())
+        fresh = sorted(set(ranks) - self._lost)
+        self._lost |= set(fresh)
+        self._deaths.extend(Message(rank, LOST, None) for rank in fresh)
+
+    def flush(self, timeout: float | None = None) -> None:
+        """Wait until everything that was sent has left, but no longer than `timeout` [s]."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while self._pending and (deadline is None or time.monotonic() < deadline):
+            self._pending = [request for request in self._pending if not self._sent(request)]
+            time.sleep(1e-4 if self._pending else 0.0)
         self._pending = []
+
+    def leave(self, code: int) -> None:
+        """End this process with an exit code, without a word to MPI: its own end waits for ranks that are dead."""
+        sys.stdout.flush()
+        sys.stderr.flush()
+        time.sleep(0.3)  # the launcher forwards the text, and the library its last messages
+        os._exit(code)
 
     def share(self, content: Any) -> Any:
         """Return rank 0's value on every rank.  Collective: before the farm starts only."""
@@ -199,6 +293,10 @@ class MpiComm:
         sys.stdout.flush()
         sys.stderr.flush()
         time.sleep(0.2)  # the launcher forwards the text above before it kills
+        if self._tolerant and self.rank > 0 and 0 not in self._lost:
+            os.kill(os.getpid(), signal.SIGKILL)  # the only death that the others are told of
+        if self._tolerant:
+            os._exit(code)  # the workers see that rank 0 has died, and end
         self._world.Abort(code)
 
 
@@ -209,6 +307,14 @@ def _exit_code(error: BaseException) -> int:
     if isinstance(error, ConfigError):
         return _EXIT_CONFIG
     return _EXIT_INTERRUPT if isinstance(error, KeyboardInterrupt) else _EXIT_INTERNAL
+
+
+def _tolerance(environ: Mapping[str, str]) -> str:
+    """Return the variable that says that a job outlives its ranks (Open MPI's ULFM); "" without one."""
+    for name in ("OMPI_MCA_mpi_ft_enable", "PRTE_MCA_prte_enable_ft"):
+        if environ.get(name, "").lower() in ("1", "true", "yes"):
+            return name
+    return ""
 
 
 def _announced(environ: Mapping[str, str]) -> tuple[int, str]:

@@ -6,16 +6,25 @@ Every operation costs O(log n) in the number of units and O(1) per dependency, s
 from __future__ import annotations
 
 import heapq
+import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
+from shapempi.mpi.cost import CostModel
 from shapempi.mpi.unit import Outcome, Place, State, Unit
 
 __all__ = ["Expand", "Schedule", "Spent", "follow"]
 
+#: Final states that leave nothing to build on.
+_WITHOUT_RESULT = (State.FAILED, State.BLOCKED, State.QUARANTINED)
+
 #: Gives the new units that follow from a unit that is done (the blocks of a tile).
 Expand = Callable[[Outcome], Iterable[Unit]]
+
+
+#: How many ready units are looked at for one that fits into the time left.
+_N_LOOK = 64
 
 
 @dataclass
@@ -24,6 +33,7 @@ class _Entry:
 
     unit: Unit
     order: int
+    cost: float
     state: State = State.WAITING
     n_open: int = 0
     outcome: Outcome | None = None
@@ -76,13 +86,20 @@ def follow(outcome: Outcome, expand: Expand | None) -> tuple[Outcome, list[Unit]
 class Schedule:
     """The units of a run, their dependencies and their states.
 
-    Among the units that are ready the next one is that of the highest (priority, cost); of equals, the one that
-    was added first.  Nothing here depends on time or on the number of ranks.
+    Among the units that are ready the next one is that of the highest priority; of these the one of the lowest region,
+    then of the highest cost, then the one that was added first.  Nothing here depends on time or on the number of
+    ranks.
+
+    Parameters
+    ----------
+    model : CostModel, optional
+        Predicts costs and learns from what units took; without it each unit keeps the cost that it came with.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, model: CostModel | None = None) -> None:
+        self.model = model or CostModel()
         self._entries: dict[str, _Entry] = {}
-        self._ready: list[tuple[int, float, int, str]] = []
+        self._ready: list[tuple[int, int, float, int, str]] = []
         self._counts: dict[str, Counter[State]] = {}
         self._n_final = 0
         self._n_running = 0
@@ -148,8 +165,9 @@ class Schedule:
         """
         new = self._check(list(units))
         for unit in new:
-            self._entries[unit.uid] = _Entry(unit, order=len(self._entries))
-            self._left[unit.kind] = self._left.get(unit.kind, 0.0) + unit.cost
+            entry = _Entry(unit, order=len(self._entries), cost=self.model.predict(unit))
+            self._entries[unit.uid] = entry
+            self._left[unit.kind] = self._left.get(unit.kind, 0.0) + entry.cost
             if unit.promised > 0.0:
                 self._promised[unit.uid] = unit.promised
         blocked: list[Outcome] = []
@@ -160,21 +178,70 @@ class Schedule:
             entry = self._entries[unit.uid]
             if entry.state.final:
                 continue  # blocked while an earlier one of this batch was
-            cause = next((uid for uid in unit.needs if self.state(uid) in (State.FAILED, State.BLOCKED)), None)
+            cause = next((uid for uid in unit.needs if self.state(uid) in _WITHOUT_RESULT), None)
             if cause is not None:
                 blocked += self._block(entry, self._cause(cause))
             elif entry.n_open == 0:
                 self._make_ready(entry)
         return blocked
 
-    def next(self) -> Unit | None:
-        """Take the unit to do next; None if none is ready."""
-        while self._ready:
-            entry = self._entries[heapq.heappop(self._ready)[-1]]
+    def cost(self, uid: str) -> float:
+        """Return the predicted time of a unit [s]."""
+        return self._entries[uid].cost
+
+    def next(self, longest: float = math.inf) -> Unit | None:
+        """Take the unit to do next; None if none is ready.
+
+        Parameters
+        ----------
+        longest : float, optional
+            Leave units that are predicted to take longer [s]; of the first `_N_LOOK` ready ones the first that fits is
+            taken.
+        """
+        passed: list[tuple[int, int, float, int, str]] = []
+        found: Unit | None = None
+        while self._ready and found is None and len(passed) < _N_LOOK:
+            item = heapq.heappop(self._ready)
+            entry = self._entries[item[-1]]
+            if entry.state is not State.READY:
+                continue
+            if entry.cost > longest:
+                passed.append(item)
+                continue
+            self._move(entry, State.RUNNING)
+            found = entry.unit
+        for item in passed:
+            heapq.heappush(self._ready, item)
+        return found
+
+    def put_back(self, uid: str) -> None:
+        """Make a unit that was given out, and did not end, ready again.
+
+        Raises
+        ------
+        ValueError
+            If it is not running.
+        """
+        entry = self._entries[uid]
+        if entry.state is not State.RUNNING:
+            raise ValueError(f"unit {uid} cannot be put back: it is {entry.state}")
+        self._make_ready(entry)
+
+    def reprice(self) -> None:
+        """Predict the costs of all units that have not ended anew, and order them by that."""
+        self._left = dict.fromkeys(self._left, 0.0)
+        self._ready = []
+        for entry in self._entries.values():
+            if entry.state.final:
+                continue
+            entry.cost = self.model.predict(entry.unit)
+            self._left[entry.unit.kind] += entry.cost
             if entry.state is State.READY:
-                self._move(entry, State.RUNNING)
-                return entry.unit
-        return None
+                self._ready.append(self._item(entry))
+        heapq.heapify(self._ready)
+        for kind, spent in self.spent.items():
+            if kind in self.model.kinds:
+                spent.cost = spent.seconds  # the new prediction fits what was taken
 
     def finish(self, outcome: Outcome) -> list[Outcome]:
         """Record how a unit that was given out ended.
@@ -182,7 +249,7 @@ class Schedule:
         Parameters
         ----------
         outcome : Outcome
-            Done or failed.
+            Done, failed or quarantined.
 
         Returns
         -------
@@ -192,17 +259,38 @@ class Schedule:
         Raises
         ------
         ValueError
-            If the unit is not running, or the outcome is neither done nor failed.
+            If the unit is not running, or the outcome is none of these.
         """
         entry = self._entries.get(outcome.uid)
         if entry is None or entry.state is not State.RUNNING:
             state = "unknown" if entry is None else f"{entry.state}"
             raise ValueError(f"unit {outcome.uid} ended ({outcome.state}) and was not running: it is {state}")
-        if outcome.state not in (State.DONE, State.FAILED):
-            raise ValueError(f"unit {outcome.uid} ended as {outcome.state}; only done and failed are ends of work")
+        if outcome.state not in (State.DONE, State.FAILED, State.QUARANTINED):
+            raise ValueError(f"unit {outcome.uid} ended as {outcome.state}; that is no end of work")
         spent = self.spent.setdefault(entry.unit.kind, Spent())
-        spent.cost += entry.unit.cost
+        spent.cost += entry.cost
         spent.seconds += outcome.elapsed
+        blocked = self._settle(entry, outcome)
+        if outcome.state is State.DONE and not outcome.restored and self.model.learn(entry.unit, outcome.elapsed):
+            self.reprice()
+        return blocked
+
+    def exclude(self, outcome: Outcome) -> list[Outcome]:
+        """End a unit that was not given out: an earlier run put it in quarantine.
+
+        Parameters
+        ----------
+        outcome : Outcome
+            Its outcome then.
+
+        Returns
+        -------
+        list of Outcome
+            The units that are blocked because of it; nothing if the unit is unknown or has ended.
+        """
+        entry = self._entries.get(outcome.uid)
+        if entry is None or entry.state not in (State.WAITING, State.READY):
+            return []
         return self._settle(entry, outcome)
 
     def restore(self, places: Mapping[str, Place], expand: Expand | None = None) -> list[Outcome]:
@@ -312,21 +400,26 @@ class Schedule:
 
     def _make_ready(self, entry: _Entry) -> None:
         self._move(entry, State.READY)
-        heapq.heappush(self._ready, (-entry.unit.priority, -entry.unit.cost, entry.order, entry.unit.uid))
+        heapq.heappush(self._ready, self._item(entry))
+
+    @staticmethod
+    def _item(entry: _Entry) -> tuple[int, int, float, int, str]:
+        """Return what a ready unit is sorted by, with its name."""
+        return (-entry.unit.priority, entry.unit.region, -entry.cost, entry.order, entry.unit.uid)
 
     def _close(self, entry: _Entry, outcome: Outcome) -> None:
         """Give a unit its final state."""
         self._move(entry, outcome.state)
         entry.outcome = outcome
         self._n_final += 1
-        self._left[entry.unit.kind] -= entry.unit.cost
+        self._left[entry.unit.kind] -= entry.cost
         self._promised.pop(entry.unit.uid, None)
 
     def _settle(self, entry: _Entry, outcome: Outcome) -> list[Outcome]:
         """Close a unit; release or block those that wait for it."""
         self._close(entry, outcome)
         blocked: list[Outcome] = []
-        if outcome.state is State.FAILED:
+        if outcome.state is not State.DONE:
             for uid in entry.needed_by:
                 blocked += self._block(self._entries[uid], self._cause(outcome.uid))
             self._release(entry.before)

@@ -11,11 +11,11 @@ from enum import StrEnum
 from traceback import format_exception
 from typing import Any, NamedTuple
 
-__all__ = ["Outcome", "Place", "State", "Unit"]
+__all__ = ["Failure", "Outcome", "Place", "State", "Unit"]
 
 
 class State(StrEnum):
-    """Where a unit stands; the last three are final."""
+    """Where a unit stands; the last four are final."""
 
     WAITING = "waiting"
     READY = "ready"
@@ -23,11 +23,29 @@ class State(StrEnum):
     DONE = "done"
     FAILED = "failed"
     BLOCKED = "blocked"
+    QUARANTINED = "quarantined"
 
     @property
     def final(self) -> bool:
         """Whether nothing more can happen to the unit in this run."""
-        return self in (State.DONE, State.FAILED, State.BLOCKED)
+        return self in (State.DONE, State.FAILED, State.BLOCKED, State.QUARANTINED)
+
+
+class Failure(StrEnum):
+    """Why an attempt at a unit failed; each class has its rule for another attempt (`shapempi.mpi.retry`).
+
+    `SCIENCE` the unit raised an exception, and would again; `IO` a file system did not answer as it should; `MEMORY`
+    more memory than allowed; `TIMEOUT` more time than allowed; `CRASH` a signal ended the process that did it; `LOST`
+    the rank that did it was heard of no more; `STOPPED` the run was to end before the unit did.
+    """
+
+    SCIENCE = "science"
+    IO = "io"
+    MEMORY = "memory"
+    TIMEOUT = "timeout"
+    CRASH = "crash"
+    LOST = "lost"
+    STOPPED = "stopped"
 
 
 class Place(NamedTuple):
@@ -51,6 +69,8 @@ class Unit:
         What sort of work: `ccd`, `tile`, `block`.
     cost : float
         Predicted time [s]; only ratios matter to the order, so any positive number per kind will do.
+    size : mapping of str to float
+        What the time grows with (epochs, objects, pixels), for a prediction that learns (`shapempi.mpi.cost`).
     priority : int
         Units of higher priority go first, whatever they cost.
     needs : tuple of str
@@ -61,6 +81,8 @@ class Unit:
         Small plain values for whoever executes the unit.
     promised : float
         Predicted cost [s] of the units that will be added when this one is done; used for the time left only.
+    region : int
+        Place in the order of the sky: of units of one priority those of a lower region go first.
     """
 
     uid: str
@@ -71,6 +93,8 @@ class Unit:
     after: tuple[str, ...] = ()
     payload: Mapping[str, Any] = field(default_factory=dict)
     promised: float = 0.0
+    size: Mapping[str, float] = field(default_factory=dict)
+    region: int = 0
 
 
 @dataclass(frozen=True)
@@ -82,11 +106,13 @@ class Outcome:
     uid, kind : str
         The unit.
     state : State
-        `DONE`, `FAILED` or `BLOCKED`.
+        `DONE`, `FAILED`, `BLOCKED` or `QUARANTINED`.
     place : Place or None
         Where the committed result lies; None unless done.
     error : str
         Class name of the exception; empty unless failed.
+    failure : Failure or None
+        Class of the failure; None unless failed.
     reason : str
         One line: what went wrong, or which unit blocks this one; of a done unit, what its result lacks.
     traceback : str
@@ -105,6 +131,14 @@ class Outcome:
         Name of the machine.
     restored : bool
         True if an earlier run committed it.
+    attempt : int
+        Which attempt at the unit this was, from 1.
+    begin : float
+        When it began [s since 1970].
+    cost : float
+        Time that was predicted for it [s].
+    children : tuple of Unit
+        Units that follow from this one; they travel to rank 0 and are not part of the record.
     """
 
     uid: str
@@ -112,6 +146,7 @@ class Outcome:
     state: State
     place: Place | None = None
     error: str = ""
+    failure: Failure | None = None
     reason: str = ""
     traceback: str = ""
     seconds: Mapping[str, float] = field(default_factory=dict)
@@ -121,14 +156,20 @@ class Outcome:
     rank: int = -1
     host: str = ""
     restored: bool = False
+    attempt: int = 1
+    begin: float = 0.0
+    cost: float = 0.0
+    children: tuple[Unit, ...] = ()
 
-    def failed_by(self, error: BaseException) -> Outcome:
+    def failed_by(self, error: BaseException, failure: Failure = Failure.SCIENCE) -> Outcome:
         """Return the same outcome, failed with the class, first line and traceback of an exception."""
         lines = str(error).strip().splitlines()
         return replace(
             self,
             state=State.FAILED,
+            failure=failure,
             place=None,
+            children=(),
             error=type(error).__name__,
             reason=lines[0] if lines else "(no message)",
             traceback="".join(format_exception(error)),
@@ -142,6 +183,7 @@ class Outcome:
             "state": str(self.state),
             "place": list(self.place) if self.place else None,
             "error": self.error,
+            "failure": str(self.failure or ""),
             "reason": self.reason,
             "traceback": self.traceback,
             "seconds": {name: round(value, 6) for name, value in self.seconds.items()},
@@ -151,4 +193,7 @@ class Outcome:
             "rank": self.rank,
             "host": self.host,
             "restored": self.restored,
+            "attempt": self.attempt,
+            "begin": round(self.begin, 3),
+            "cost": round(self.cost, 3),
         }

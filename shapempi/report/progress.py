@@ -146,9 +146,9 @@ class Progress:
         """Return the state of the run in one line."""
         parts, failed, running = [], 0, 0
         for kind, states in self._source.counts().items():
-            ended = states["done"] + states["failed"] + states["blocked"]
-            parts.append(f"{kind} {ended}/{sum(states.values())}")
-            failed += states["failed"] + states["blocked"]
+            lacking = states["failed"] + states["blocked"] + states.get("quarantined", 0)
+            parts.append(f"{kind} {states['done'] + lacking}/{sum(states.values())}")
+            failed += lacking
             running += states["running"]
         text = ", ".join(parts) + f", {running} running"
         if failed:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -11,6 +11,7 @@ import numpy as np
 
 from shapempi.engines.detection_engine import DetectionEngine
 from shapempi.engines.detection_params import DetectionEngineParams, DetectionOutputParams
+from shapempi.errors import DataError
 from shapempi.ids import CcdId, TileId
 from shapempi.image import Image
 from shapempi.measure.background import BackgroundMesh
@@ -22,12 +23,20 @@ from shapempi.measure.mask import BrightStars, MaskParams, MaskPlane, MaskRecipe
 from shapempi.measure.pixel_source import Frame
 from shapempi.params import key
 from shapempi.product import Location, Product
-from shapempi.stages.base import ProductReader, Watch
+from shapempi.stages.base import Watch
 from shapempi.stages.tile_source import PlanesSource, TileSource
+from shapempi.survey.footprints import CcdFootprint
 from shapempi.survey.inputs import SurveyInputs
 from shapempi.wcs import Wcs
 
-__all__ = ["BLOCK_CCD_DTYPE", "BLOCK_DTYPE", "TileDetectionParams", "TileMaskParams", "TileParams", "TileStage"]
+__all__ = [
+    "BLOCK_CCD_DTYPE",
+    "BLOCK_DTYPE",
+    "TileDetectionParams",
+    "TileMaskParams",
+    "TileParams",
+    "TileStage",
+]
 
 #: One row per block: its index, where its objects start in `block_objects`, how many there are, and their epochs.
 BLOCK_DTYPE = np.dtype([("index", "i4"), ("first", "i8"), ("n_object", "i8"), ("n_epoch", "i8")])
@@ -65,8 +74,6 @@ class TileStage:
     ----------
     inputs : SurveyInputs
         Where the files are.
-    reader : ProductReader
-        Reads the CCDs' products.
     bright_stars : StarSource or None
         The survey's bright stars; None without a catalogue.
     mask : MaskRecipe
@@ -84,7 +91,6 @@ class TileStage:
     """
 
     inputs: SurveyInputs
-    reader: ProductReader
     bright_stars: StarSource | None
     mask: MaskRecipe
     tile: TileParams
@@ -131,10 +137,10 @@ class TileStage:
         table = detections.table
         with watch("epochs"):
             ccds = [CcdId(int(e), int(c)) for e, c in payload["ccds"]]
-            geometry = [(ccd, *self._geometry(ccd, inputs.get(ccd.uid))) for ccd in ccds]
-            epochs = find_epochs(table["XWIN_WORLD"], table["YWIN_WORLD"], geometry)
+            epochs = find_epochs(table["XWIN_WORLD"], table["YWIN_WORLD"], self._geometry(ccds))
         with watch("blocks"):
-            blocks, order, block_ccds = make_blocks(table, epochs, self.block_size)
+            size = min(self.block_size, affordable(payload.get("block_cost", {}), len(table), len(epochs)))
+            blocks, order, block_ccds = make_blocks(table, epochs, size)
         attrs: dict[str, str | int | float | bool] = {
             "header": image.header,
             "ny": image.full_shape[0],
@@ -159,14 +165,34 @@ class TileStage:
         """Make the mask of a section of a tile."""
         return make_mask(section, bright, self.mask)
 
-    def _geometry(self, ccd: CcdId, location: Location | None) -> tuple[Wcs, tuple[int, int, int, int]]:
-        """Return WCS and valid box of a CCD, from its product or, if that failed, from its file."""
-        if location is None:
-            footprint = self.inputs.footprint(ccd)
-            return footprint.wcs, footprint.valid_box
-        attrs = self.reader.read(location, names=()).attrs
-        y0, y1, x0, x1 = (int(attrs[f"valid_{side}"]) for side in ("y0", "y1", "x0", "x1"))
-        return Wcs(str(attrs["header"]), str(attrs["path"])), (y0, y1, x0, x1)
+    def _geometry(self, ccds: Sequence[CcdId]) -> list[tuple[CcdId, Wcs, tuple[int, int, int, int]]]:
+        """Return WCS and valid box of CCDs; the headers of each exposure are read once."""
+        placed: dict[CcdId, CcdFootprint] = {}
+        for exposure in sorted({ccd.exposure for ccd in ccds}):
+            placed |= {footprint.ccd: footprint for footprint in self.inputs.footprints(exposure)}
+        found = []
+        for ccd in ccds:
+            if ccd not in placed or placed[ccd].problem:
+                path = self.inputs.exposure_paths(ccd.exposure).image
+                raise DataError(placed[ccd].problem if ccd in placed else f"{path}: there is no CCD {ccd.ccd}")
+            found.append((ccd, placed[ccd].wcs, placed[ccd].valid_box))
+        return found
+
+
+def affordable(cost: Mapping[str, float], n_object: int, n_epoch: int) -> int:
+    """Return the largest number of objects of which a block takes the time that it may.
+
+    Parameters
+    ----------
+    cost : mapping of str to float
+        `seconds`, the time that a block may take, and what one `epoch` and one `object` take [s]; empty for any size.
+    n_object, n_epoch : int
+        Objects of the tile, and epochs of all of them.
+    """
+    if not cost or n_object == 0:
+        return max(n_object, 1)
+    each = cost["object"] + cost["epoch"] * n_epoch / n_object
+    return max(1, int(cost["seconds"] / each)) if each > 0 else n_object
 
 
 def make_blocks(table: np.ndarray, epochs: np.ndarray, block_size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

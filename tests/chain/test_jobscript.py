@@ -3,39 +3,37 @@
 import json
 import re
 import signal
-import subprocess
+from contextlib import contextmanager
 
-from chain.program import PATIENCE, search_path, verb, wait_for
+from chain.program import finish, search_path, verb, wait_for
 from chain.tiny import committed, differences, place
-from mpi.launch import environment
+
+from shapempi.selftest import launch
 
 
-def started(folder, script, **more):
+@contextmanager
+def started(folder):
+    """Start the script of a folder on three ranks, from elsewhere: it knows where it belongs."""
     (folder / "bin").mkdir(exist_ok=True)
-    return subprocess.Popen(
-        ["bash", script],
-        cwd=folder.parent,  # the script knows where it belongs
-        env=environment(PATH=search_path(folder / "bin"), **more),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-    )
+    more = {"PATH": search_path(folder / "bin"), "RANKS": "3"}
+    with launch.started(["bash", str(folder / "job.sh")], folder=folder.parent, more=more) as process:
+        yield process
 
 
 def test_a_script_runs_a_survey_and_goes_on_after_a_signal(reference, survey, tmp_path):
     folder = place(survey, tmp_path)
     result = verb(folder, "jobscript", "chain.toml", "--site", "laptop", "--output", "job.sh")
     assert result.code == 0, result
-    process = started(folder, folder / "job.sh", RANKS="3")
-    wait_for(lambda: committed(folder), process, "a commit")
-    process.send_signal(signal.SIGTERM)  # to the script alone: it must pass it on
-    out, _ = process.communicate(timeout=PATIENCE)
-    assert process.returncode != 0, out
+    with started(folder) as process:
+        wait_for(lambda: committed(folder), process, "a commit")
+        process.send_signal(signal.SIGTERM)  # to the script alone: it must pass it on
+        result = finish(process)
+    assert result.code == 10, result
+    assert "work is left; the same command goes on" in result.err
     assert not (folder / "run" / "catalogue.h5").exists()
-    process = started(folder, folder / "job.sh", RANKS="3")
-    out, _ = process.communicate(timeout=PATIENCE)
-    assert process.returncode == 0, out
+    with started(folder) as process:
+        result = finish(process)
+    assert result.code == 0, result
     assert json.loads((folder / "run" / "status.json").read_text())["n_rank"] == 3
     assert differences(folder, reference) == []
     assert (folder / "run" / "report" / "report.txt").exists()

@@ -66,7 +66,7 @@ def test_a_run_in_progress(survey, tmp_path):
     assert f"{folder / 'run'} is in use by process {process.pid} on " in line
     assert "Wait for it, end it, or choose another folder (run.folder)" in line
     assert early.code == 1
-    assert f"not in the catalogue: {TILE}; see `shapempi status run`" in early.err
+    assert re.search("not in the catalogue: (ccd|block|tile):.*; see `shapempi status run`", early.err)
     assert result.code == 130
     assert result.complaints[-1] == (
         "shapempi: interrupted; what is finished stays, and the same command does the rest"

@@ -1,78 +1,21 @@
-"""A survey as small as a whole chain can have: one tile, two exposures of two CCDs, eighty objects."""
+"""The survey in miniature of the chain's tests, and what they look at in its runs."""
 
 from __future__ import annotations
 
 import shutil
-from pathlib import Path
 
 import fitsio
-import h5py
 
 from shapempi.io.journal import read_journal
 from shapempi.io.parts import scan
+from shapempi.selftest.miniature import CONFIG, configure, place, tables
+
+__all__ = ["CCDS", "CONFIG", "EXPOSURES", "TILE", "block_size", "committed", "configure", "place", "tables"]
 
 #: The exposures, and their CCDs with pixels: the others are far from the tile.
 EXPOSURES = (2243881, 2243882)
 CCDS = ("ccd:2243881-21", "ccd:2243881-22", "ccd:2243882-13", "ccd:2243882-14")
 TILE = "tile:241.293"
-
-CONFIG = """
-[survey]
-name = "tiny"
-seed = 5
-
-[input]
-exposure_folder = "survey/exposures"
-tile_folder = "survey/tiles"
-star_catalogue = "survey/star_catalogue.fits"
-
-[run]
-folder = "run"
-block_size = 25
-
-[exposure.mask]
-border_width = 10
-spike_mag_limit = 15.5
-
-[psf.acceptance]
-min_stars = 8
-
-[simulation]
-seed = 20
-noise_seed = 21
-tile_size = 400
-g1 = 0.02
-g2 = -0.01
-camera = { ccd_width = 480, ccd_height = 600, overscan_x = 8, overscan_y = 6, gap_x = 24.0, gap_y = 24.0, \
-gap_y_outer = 120.0, distortion = -0.5 }
-pointing = { n_exposure = 2, dithers = [[30.0, 84.0], [-35.0, -45.0]] }
-psf = { field_radius = 0.05 }
-galaxies = { density = 20.0, mag_bright = 19.0, mag_faint = 24.0 }
-stars = { density = 30.0, mag_bright = 15.0, mag_faint = 22.0, count_slope = 0.2 }
-defects = { cosmic_density = 100.0, bad_columns = 1.0 }
-"""
-
-
-def configure(folder, *changes):
-    """Write a configuration; each change is (text in CONFIG, what stands there instead)."""
-    text = CONFIG
-    for old, new in changes:
-        assert old in text, old
-        text = text.replace(old, new)
-    path = Path(folder) / "chain.toml"
-    path.write_text(text)
-    return path
-
-
-def place(survey, folder, *changes):
-    """Make the folder of a user who has a survey and a configuration; its files can be replaced, not changed."""
-    for file in survey.rglob("*"):
-        if file.is_file():
-            link = Path(folder) / "survey" / file.relative_to(survey)
-            link.parent.mkdir(parents=True, exist_ok=True)
-            link.symlink_to(file)
-    configure(folder, *changes)
-    return Path(folder)
 
 
 def copy_of(link):
@@ -86,16 +29,6 @@ def copy_of(link):
 def block_size(n_object):
     """Return the change of the configuration that makes blocks of a size."""
     return "block_size = 25", f"block_size = {n_object}"
-
-
-def tables(path):
-    """Return dtype and bytes of every column of a catalogue's tables."""
-    with h5py.File(path, "r", locking=False) as file:
-        return {
-            f"{table}/{name}": (column.dtype, column.shape, column[()].tobytes())
-            for table in ("catalogue", "epochs", "stars", "training_stars", "psf_status", "star_statistics")
-            for name, column in file[table].items()
-        }
 
 
 def differences(folder, reference):

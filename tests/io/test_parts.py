@@ -162,9 +162,13 @@ def test_a_full_table_of_commits_begins_a_new_file(tmp_path, monkeypatch):
 
 
 def test_a_part_file_belongs_to_one_writer(tmp_path):
+    """The next process of a rank that has died begins a file of its own."""
     PartWriter(tmp_path, "0001", 1).commit("u", product(1))
-    with pytest.raises(OSError, match=r"cannot make the part file .*rank-00001.h5"):
-        PartWriter(tmp_path, "0001", 1).commit("v", product(1))
+    before = (tmp_path / "parts" / "0001" / "rank-00001.h5").read_bytes()
+    location = PartWriter(tmp_path, "0001", 1).commit("v", product(2))
+    assert location.file == "parts/0001/rank-00001-1.h5"
+    assert (tmp_path / "parts" / "0001" / "rank-00001.h5").read_bytes() == before
+    assert set(scan(tmp_path).locations) == {"u", "v"}
 
 
 def test_a_full_disk_costs_the_unit_that_hits_it(tmp_path):

@@ -13,8 +13,11 @@ from mpi.launch import kill, launch, started
 from shapempi.io.journal import read_journal
 from shapempi.io.parts import PartReader, scan
 from shapempi.mpi.comm import SerialComm
-from shapempi.mpi.farm import run_master
+from shapempi.mpi.executor import Inline
+from shapempi.mpi.farm import End, lead
+from shapempi.mpi.master import Listener
 from shapempi.mpi.schedule import Schedule
+from shapempi.mpi.signals import Signals
 from shapempi.mpi.unit import Outcome, State, Unit
 
 TOY = Path(__file__).with_name("toy.py")
@@ -181,21 +184,37 @@ def done(unit, inputs):
     return Outcome(unit.uid, unit.kind, State.DONE)
 
 
+def alone(schedule, execute, **listener):
+    """Do the units of a schedule in this process."""
+    return lead(SerialComm(), schedule, Signals(), executor=Inline(execute), listener=Listener(**listener))
+
+
 def test_alone_needs_somebody_to_do_the_work():
-    with pytest.raises(ValueError, match="needs `execute`"):
-        run_master(SerialComm(), Schedule())
+    with pytest.raises(ValueError, match="needs an executor"):
+        lead(SerialComm(), Schedule(), Signals())
 
 
-def test_an_expansion_that_fails_costs_its_unit():
+def test_alone_everything_is_done_and_told():
+    schedule, heard = Schedule(), []
+    schedule.add([Unit("tile", "tile"), Unit("other", "x")])
+
+    def execute(unit, inputs):
+        children = (Unit("block", "x", needs=("tile",)),) if unit.kind == "tile" else ()
+        return Outcome(unit.uid, unit.kind, State.DONE, children=children)
+
+    assert alone(schedule, execute, outcome=heard.append) == (End.COMPLETE, set())
+    assert {outcome.uid: str(outcome.state) for outcome in heard} == dict.fromkeys(("tile", "block", "other"), "done")
+
+
+def test_children_that_cannot_be_cost_their_unit():
     schedule, heard = Schedule(), []
     schedule.add([Unit("tile", "tile"), Unit("after", "x", needs=("tile",)), Unit("other", "x")])
 
-    def expand(outcome):
-        if outcome.kind == "tile":
-            raise OSError("cannot read the tile's product")
-        return []
+    def execute(unit, inputs):
+        children = (Unit("other", "x"),) if unit.kind == "tile" else ()
+        return Outcome(unit.uid, unit.kind, State.DONE, children=children)
 
-    run_master(SerialComm(), schedule, execute=done, expand=expand, on_outcome=heard.append)
+    alone(schedule, execute, outcome=heard.append)
     assert {outcome.uid: str(outcome.state) for outcome in heard} == {
         "tile": "failed",
         "after": "blocked",
@@ -212,7 +231,7 @@ def test_a_keyboard_interrupt_passes():
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run_master(SerialComm(), schedule, execute=interrupted)
+        alone(schedule, interrupted)
 
 
 def test_tick_is_called_while_units_end():
@@ -223,5 +242,5 @@ def test_tick_is_called_while_units_end():
         time.sleep(0.11)
         return done(unit, inputs)
 
-    run_master(SerialComm(), schedule, execute=slow, tick=lambda: ticks.append(1))
+    alone(schedule, slow, tick=lambda: ticks.append(1))
     assert 1 <= len(ticks) <= 4

@@ -9,7 +9,7 @@ import json
 import os
 import sys
 import time
-from dataclasses import astuple
+from dataclasses import astuple, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,8 +20,12 @@ from shapempi.io.parts import PartReader, PartWriter, scan
 from shapempi.io.runfolder import RunFolder
 from shapempi.mpi.attempt import attempt
 from shapempi.mpi.comm import connect
-from shapempi.mpi.farm import run_master, run_worker
+from shapempi.mpi.executor import Inline
+from shapempi.mpi.farm import lead
+from shapempi.mpi.farm import work as serve_rank
+from shapempi.mpi.master import Listener
 from shapempi.mpi.schedule import Schedule
+from shapempi.mpi.signals import Signals
 from shapempi.mpi.unit import Place, Unit
 from shapempi.product import Location, Product
 
@@ -65,15 +69,8 @@ def main(folder, n_ccd, n_tile, seconds):
             return Place(*astuple(writer.commit(unit.uid, product(unit.uid, inputs), 200)))
 
         def execute(unit, inputs):
-            return attempt(work, unit, inputs, rank=comm.rank, host=comm.host)
-
-        if comm.rank > 0:
-            run_worker(comm, execute)
-            return
-        schedule = Schedule()
-        schedule.add(units(n_ccd, n_tile))
-        ranks = collections.Counter()
-        outcomes = {}
+            outcome = attempt(work, unit, inputs, rank=comm.rank, host=comm.host)
+            return replace(outcome, children=tuple(expand(outcome)) if outcome.state == "done" else ())
 
         def expand(outcome):
             if outcome.kind != "tile":
@@ -81,7 +78,17 @@ def main(folder, n_ccd, n_tile, seconds):
             n_block = reader.read(Location(*outcome.place), names=()).attrs["n_block"]
             return [Unit(f"block:{outcome.uid[5:]}:{k}", "block", 5.0, needs=(outcome.uid,)) for k in range(n_block)]
 
-        with run, Journal(run.path, job=job) as journal:
+        signals = Signals(prompt=True)
+        if comm.rank > 0:
+            with signals:
+                serve_rank(comm, Inline(execute), signals)
+            return
+        schedule = Schedule()
+        schedule.add(units(n_ccd, n_tile))
+        ranks = collections.Counter()
+        outcomes = {}
+
+        with run, Journal(run.path, job=job) as journal, signals:
 
             def on_outcome(outcome):
                 assert outcome.uid not in outcomes
@@ -92,9 +99,7 @@ def main(folder, n_ccd, n_tile, seconds):
             committed = {name: Place(*astuple(location)) for name, location in scan(folder).locations.items()}
             for outcome in schedule.restore(committed, expand):
                 on_outcome(outcome)
-            run_master(
-                comm, schedule, execute=execute, on_outcome=on_outcome, expand=expand, tick=lambda: journal.tick()
-            )
+            lead(comm, schedule, signals, executor=Inline(execute), listener=Listener(on_outcome, tick=journal.tick))
             assert schedule.complete
             failures = {uid: [o.state, o.error, o.reason] for uid, o in outcomes.items() if o.state != "done"}
             print(
