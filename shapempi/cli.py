@@ -14,6 +14,7 @@ from shapempi import (
     __version__,
     bench_verbs,
     image_verbs,
+    job_verbs,
     look_verbs,
     psf_verbs,
     report_verbs,
@@ -111,6 +112,8 @@ def _parser() -> argparse.ArgumentParser:
     verb.add_argument("--units", action="store_true", help="name every unit")
     verb.set_defaults(verb=verbs.plan)
 
+    job_verbs.add_jobscript(commands)
+
     verb = commands.add_parser("run", help="the main job (mpirun -n N shapempi run CONFIG); the same command resumes")
     verb.add_argument("config", type=Path, metavar="CONFIG", help="TOML file")
     verb.add_argument("--live", action="store_true", help="live bar also under a launcher, which hides the terminal")
@@ -194,6 +197,7 @@ def _parser() -> argparse.ArgumentParser:
 
     verb = commands.add_parser("config", help="check a configuration, or print the reference of all keys")
     verb.add_argument("config", type=Path, metavar="CONFIG", nargs="?", help="TOML file to check")
+    verb.add_argument("--run-folder", action="store_true", help="print the folder of its run, for scripts")
     verb.add_argument("--reference", action="store_true", help="print every key with type, default, unit and range")
     verb.add_argument("--columns", action="store_true", help="print every column of the catalogue")
     verb.add_argument("--template", action="store_true", help="print a complete configuration with comments")

@@ -6,15 +6,13 @@ files into them and writes them out (the reference page, the commented productio
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
-import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
-from pydantic import ValidationError, field_validator
+from pydantic import field_validator
 from pydantic.fields import FieldInfo
 
 from shapempi.calibration.params import CalibrationParams
@@ -25,7 +23,7 @@ from shapempi.measure.size_class import SizeClassParams
 from shapempi.measure.spread import SpreadParams
 from shapempi.measure.stars import StarParams
 from shapempi.measure.vignets import VignetParams
-from shapempi.params import REQUIRED, Params, key
+from shapempi.params import REQUIRED, Params, group_of, key, parse
 from shapempi.sim.params import SimulationParams
 from shapempi.stages.ccd import ExposureParams
 from shapempi.stages.tile import TileParams
@@ -33,7 +31,7 @@ from shapempi.survey.inputs import InputParams
 from shapempi.survey.sky_masks import SkyMaskParams, check_names
 from shapempi.validation.params import ValidationParams
 
-__all__ = ["Config", "commented_toml", "keys", "load", "reference", "to_toml"]
+__all__ = ["Config", "commented_toml", "key_table", "keys", "load", "reference", "to_toml"]
 
 
 #: Keys of masks and detection that decide nothing but what is written besides, and where.
@@ -153,52 +151,12 @@ def load(path: Path) -> Config:
         all wrong keys are named at once.
     """
     try:
-        values = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+        text = Path(path).read_text(encoding="utf-8")
     except OSError as error:
         raise ConfigError(f"{path}: cannot read the configuration: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: not a TOML file: {error}") from error
-    try:
-        # By way of JSON, because only there strict means what TOML means: lists are tuples, texts are paths, 1 is 1.0,
-        # but "1" is no number and "yes" no truth.
-        return Config.model_validate_json(json.dumps(values, default=str), strict=True)
-    except ValidationError as error:
-        lines = [_explain(dict(problem)) for problem in error.errors()]
-        raise ConfigError("\n".join(f"{path}: {line}" for line in lines)) from error
-
-
-def _explain(problem: dict[str, Any]) -> str:
-    """Say in one line what is wrong with one key."""
-    where = [str(part) for part in problem["loc"]]
-    name = ".".join(where)
-    if problem["type"] == "extra_forbidden":
-        known = list(_group_at(where[:-1]).model_fields)
-        near = difflib.get_close_matches(where[-1], known, n=1, cutoff=0.5)
-        cure = f"did you mean {near[0]!r}?" if near else f"known keys: {', '.join(known)}"
-        return f"unknown key {name!r}; {cure}"
-    if problem["type"] == "missing":
-        return f"the key {name!r} is required and missing"
-    return f"the key {name!r} has the value {problem['input']!r}: {problem['msg']}"
-
-
-def _group_of(info: FieldInfo) -> type[Params] | None:
-    """Return the parameter group that a field holds, or None if it holds a value."""
-    for candidate in (info.annotation, *get_args(info.annotation)):
-        if isinstance(candidate, type) and issubclass(candidate, Params):
-            return candidate
-    return None
-
-
-def _group_at(where: list[str]) -> type[Params]:
-    """Return the parameter group at a path of keys."""
-    group: type[Params] = Config
-    for part in where:
-        info = group.model_fields.get(part)
-        inner = _group_of(info) if info is not None else None
-        if inner is None:
-            break
-        group = inner
-    return group
+    return parse(Config, text, str(path))
 
 
 def keys(
@@ -207,7 +165,7 @@ def keys(
     """Walk over every key: yields (path of the group, the group, key name, declaration)."""
     inner = []
     for name, info in group.model_fields.items():
-        nested = _group_of(info)
+        nested = group_of(info)
         if nested is None:
             yield prefix, group, name, info
         else:
@@ -284,12 +242,26 @@ def reference() -> str:
         if path != current:
             current = path
             title = (group.__doc__ or "").strip().splitlines()[0]
-            lines += ["", f"## `[{'.'.join(path)}]`", "", title, ""]
-            lines += ["| key | type | default | unit | range | meaning |", "|---|---|---|---|---|---|"]
-        default = "required" if info.is_required() else "none" if info.default is None else _code(info.default)
-        cells = (f"`{name}`", _type_name(info), default, _unit(info), _limits(info), info.description or "")
-        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+            lines += ["", f"## `[{'.'.join(path)}]`", "", title, "", *_TABLE_HEAD]
+        lines.append(_table_row(name, info))
     return "\n".join(lines) + "\n"
+
+
+#: The head of a table of keys.
+_TABLE_HEAD = ("| key | type | default | unit | range | meaning |", "|---|---|---|---|---|---|")
+
+
+def _table_row(name: str, info: FieldInfo) -> str:
+    """Write the row of one key."""
+    default = "required" if info.is_required() else "none" if info.default is None else _code(info.default)
+    cells = (f"`{name}`", _type_name(info), default, _unit(info), _limits(info), info.description or "")
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def key_table(group: type[Params]) -> str:
+    """Return the keys of one group as a Markdown table (that of sites in `docs/jobs.md` is made by it)."""
+    rows = [_table_row(name, info) for _, _, name, info in keys(group)]
+    return "\n".join((*_TABLE_HEAD, *rows)) + "\n"
 
 
 def commented_toml(

@@ -7,11 +7,17 @@ configuration reference and the comments of `configs/survey.toml` come from thes
 
 from __future__ import annotations
 
-from typing import Any
+import difflib
+import json
+import tomllib
+from typing import Any, TypeVar, get_args
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic.fields import FieldInfo
 
-__all__ = ["REQUIRED", "Params", "key"]
+from shapempi.errors import ConfigError
+
+__all__ = ["REQUIRED", "Params", "group_of", "key", "parse"]
 
 #: Default of a key that the user must give.
 REQUIRED: Any = ...
@@ -43,3 +49,75 @@ def key(default: Any, doc: str, *, unit: str = "", **limits: Any) -> Any:
         The field declaration for a `Params` class body.
     """
     return Field(default, description=doc, json_schema_extra={"unit": unit}, **limits)
+
+
+_Group = TypeVar("_Group", bound=Params)
+
+
+def parse(group: type[_Group], text: str, name: str) -> _Group:
+    """Make a parameter group from the text of a TOML file.
+
+    Parameters
+    ----------
+    group : type of Params
+        The group that the whole file describes.
+    text : str
+        The text.
+    name : str
+        Name of the file, for messages.
+
+    Returns
+    -------
+    Params
+        The checked group.
+
+    Raises
+    ------
+    ConfigError
+        If the text is not TOML, or a key is unknown, missing, of the wrong type or out of range; all wrong keys are
+        named at once.
+    """
+    try:
+        values = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{name}: not a TOML file: {error}") from error
+    try:
+        # By way of JSON, because only there strict means what TOML means: lists are tuples, texts are paths, 1 is 1.0,
+        # but "1" is no number and "yes" no truth.
+        return group.model_validate_json(json.dumps(values, default=str), strict=True)
+    except ValidationError as error:
+        lines = [_explain(group, dict(problem)) for problem in error.errors()]
+        raise ConfigError("\n".join(f"{name}: {line}" for line in lines)) from error
+
+
+def _explain(group: type[Params], problem: dict[str, Any]) -> str:
+    """Say in one line what is wrong with one key."""
+    where = [str(part) for part in problem["loc"]]
+    name = ".".join(where)
+    if problem["type"] == "extra_forbidden":
+        known = list(_group_at(group, where[:-1]).model_fields)
+        near = difflib.get_close_matches(where[-1], known, n=1, cutoff=0.5)
+        cure = f"did you mean {near[0]!r}?" if near else f"known keys: {', '.join(known)}"
+        return f"unknown key {name!r}; {cure}"
+    if problem["type"] == "missing":
+        return f"the key {name!r} is required and missing"
+    return f"the key {name!r} has the value {problem['input']!r}: {problem['msg']}"
+
+
+def group_of(info: FieldInfo) -> type[Params] | None:
+    """Return the parameter group that a field holds, or None if it holds a value."""
+    for candidate in (info.annotation, *get_args(info.annotation)):
+        if isinstance(candidate, type) and issubclass(candidate, Params):
+            return candidate
+    return None
+
+
+def _group_at(group: type[Params], where: list[str]) -> type[Params]:
+    """Return the parameter group at a path of keys."""
+    for part in where:
+        info = group.model_fields.get(part)
+        inner = group_of(info) if info is not None else None
+        if inner is None:
+            break
+        group = inner
+    return group

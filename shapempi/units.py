@@ -31,6 +31,7 @@ __all__ = [
     "complete",
     "first_units",
     "of_blocks",
+    "predicted_seconds",
     "tile_digest",
     "with_block_cost",
 ]
@@ -59,6 +60,21 @@ _PRIORITY = {"ccd": 1, "tile": 1, "block": 2}
 BLOCK_ARRAYS = ("blocks", "block_ccds")
 
 _Place = TypeVar("_Place")
+
+
+def predicted_seconds(plan: SurveyPlan) -> dict[str, float]:
+    """Return the predicted time of all units on one core [s], by kind: ccd, tile, block.
+
+    Parameters
+    ----------
+    plan : SurveyPlan
+        The plan of the survey.
+    """
+    return {
+        "ccd": sum(plan.costs[ccd.uid] for ccd in plan.ccds),
+        "tile": sum(plan.costs[tile.tile.uid] for tile in plan.tiles),
+        "block": sum(BLOCK_SECONDS_PER_PIXEL * plan.pixels[tile.tile.uid] for tile in plan.tiles),
+    }
 
 
 def first_units(plan: SurveyPlan) -> list[Unit]:

@@ -39,7 +39,7 @@ from shapempi.sim.write import SurveyFiles
 from shapempi.survey.graph import make_plan
 from shapempi.survey.inputs import find_inputs
 from shapempi.survey.sky_masks import SkyColumn, open_sky_masks
-from shapempi.units import BLOCK_SECONDS_PER_PIXEL
+from shapempi.units import predicted_seconds
 
 __all__ = ["ACCEPTABLE", "calibrate", "config", "export", "gather", "plan", "run", "simulate"]
 
@@ -90,13 +90,11 @@ def plan(options: argparse.Namespace) -> int:
     settings = load(options.config)
     inputs = find_inputs(settings.input)
     survey = make_plan(inputs)
-    ccd_seconds = sum(survey.costs[ccd.uid] for ccd in survey.ccds)
-    tile_seconds = sum(survey.costs[tile.tile.uid] for tile in survey.tiles)
-    block_seconds = sum(BLOCK_SECONDS_PER_PIXEL * survey.pixels[tile.tile.uid] for tile in survey.tiles)
+    seconds = predicted_seconds(survey)
     print("time on one core:")
-    print(f"  {len(survey.ccds)} CCDs of {len(inputs.exposures)} exposures: about {duration(ccd_seconds)}")
-    print(f"  {len(survey.tiles)} tiles: about {duration(tile_seconds)}")
-    print(f"  their blocks of at most {settings.run.block_size} objects: about {duration(block_seconds)}")
+    print(f"  {len(survey.ccds)} CCDs of {len(inputs.exposures)} exposures: about {duration(seconds['ccd'])}")
+    print(f"  {len(survey.tiles)} tiles: about {duration(seconds['tile'])}")
+    print(f"  their blocks of at most {settings.run.block_size} objects: about {duration(seconds['block'])}")
     if options.units:
         for ccd in survey.ccds:
             print(ccd.uid)
@@ -270,7 +268,9 @@ def config(options: argparse.Namespace) -> int:
         print(commented_toml(TEMPLATE), end="")
     if options.config is not None:
         settings = load(options.config)
-        print(f"{options.config}: valid, fingerprint {settings.digest()}")
+        print(
+            settings.run.folder if options.run_folder else f"{options.config}: valid, fingerprint {settings.digest()}"
+        )
     elif not (options.reference or options.columns or options.template):
         raise ConfigError("name a file to check, or give --reference, --columns or --template")
     return 0

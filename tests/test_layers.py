@@ -29,6 +29,7 @@ MAY_IMPORT = {
         "star_verbs",
         "look_verbs",
         "bench_verbs",
+        "job_verbs",
         "selftest_verbs",
         "engines",
         "grammar",
@@ -42,6 +43,10 @@ MAY_IMPORT = {
     "image_verbs": {"masking", "detecting", "config"} | BELOW_CONFIG,
     "star_verbs": {"star_extraction", "config"} | SURVEY,
     "bench_verbs": BELOW_CONFIG,
+    "job_verbs": {"jobscript", "job_size", "site", "units", "config"} | SURVEY,
+    "jobscript": {"job_size", "site"} | GROUND,
+    "job_size": {"site"} | GROUND,
+    "site": GROUND,  # where jobs run: files of the package, or one of the user's
     "selftest_verbs": {"selftest", "gather", "io", "errors"},
     "look_verbs": {"look", "look_file", "look_unit", "look_object", "run_view"} | SURVEY,
     "look_object": {"look", "run_view", "stages", "measure", "report"} | SURVEY,  # one object in all epochs

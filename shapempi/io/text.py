@@ -1,4 +1,4 @@
-"""Tables and statistics as plain text, as older scripts read them (behaviour specification, sections 6.6 and 6.8)."""
+"""Lines as plain text; tables and statistics as older scripts read them (behaviour specification, 6.6 and 6.8)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from shapempi.errors import ConfigError, DataError
 from shapempi.io.atomic import replacing
 
-__all__ = ["write_statistics", "write_text_table"]
+__all__ = ["write_lines", "write_statistics", "write_text_table"]
 
 
 def write_text_table(path: Path, table: np.ndarray, *, overwrite: bool) -> None:
@@ -38,7 +38,7 @@ def write_text_table(path: Path, table: np.ndarray, *, overwrite: bool) -> None:
             raise DataError(f"{path}: the column {name} has {table.dtype[name].shape} values per row; text has one")
     lines = ["# HEADER", "# " + "\t".join(names)]
     lines += ["\t".join(_written(value) for value in row) for row in table.tolist()]
-    _write(path, lines, overwrite=overwrite)
+    write_lines(path, lines, overwrite=overwrite)
 
 
 def write_statistics(path: Path, rows: Sequence[tuple[str, float]], *, overwrite: bool) -> None:
@@ -58,7 +58,7 @@ def write_statistics(path: Path, rows: Sequence[tuple[str, float]], *, overwrite
     ConfigError
         If the file is there and must not be replaced, or cannot be written.
     """
-    _write(path, ["# Statistics", *(f"{label} = {_written(value)}" for label, value in rows)], overwrite=overwrite)
+    write_lines(path, ["# Statistics", *(f"{label} = {_written(value)}" for label, value in rows)], overwrite=overwrite)
 
 
 def _written(value: object) -> str:
@@ -66,8 +66,23 @@ def _written(value: object) -> str:
     return f"{value:.12g}" if isinstance(value, float) else str(value)
 
 
-def _write(path: Path, lines: Sequence[str], *, overwrite: bool) -> None:
-    """Write lines in one step."""
+def write_lines(path: Path, lines: Sequence[str], *, overwrite: bool) -> None:
+    """Write lines in one step.
+
+    Parameters
+    ----------
+    path : Path
+        The file; its folder must be there.
+    lines : sequence of str
+        The lines, without their ends.
+    overwrite : bool
+        Whether a file that is there may be replaced.
+
+    Raises
+    ------
+    ConfigError
+        If the file is there and must not be replaced, or cannot be written.
+    """
     if path.exists() and not overwrite:
         raise ConfigError(f"{path} is already there; give --overwrite to replace it")
     try:
