@@ -95,17 +95,25 @@ def plan(options: argparse.Namespace) -> int:
     print(f"  {len(survey.ccds)} CCDs of {len(inputs.exposures)} exposures: about {duration(seconds['ccd'])}")
     print(f"  {len(survey.tiles)} tiles: about {duration(seconds['tile'])}")
     print(f"  their blocks of at most {settings.run.block_size} objects: about {duration(seconds['block'])}")
+    total = sum(seconds.values())
+    print(f"{total / 3600:.2f} core-hours; " + "; ".join(_with_ranks(total, n) for n in (8, 64, 512)))
+    print("memory: up to 1.5 GiB a rank; files: about one part file a rank and start")
     if options.units:
         for ccd in survey.ccds:
             print(ccd.uid)
         for tile in survey.tiles:
-            print(f"{tile.tile.uid} waits for {len(tile.ccds)} CCDs: {', '.join(str(ccd) for ccd in tile.ccds)}")
+            print(f"{tile.tile.uid} is under {len(tile.ccds)} CCDs: {', '.join(str(ccd) for ccd in tile.ccds)}")
     for problem in survey.problems:
         print(f"shapempi: input: {problem}", file=sys.stderr)
     if not survey.problems:
         print("all input files are there")
         return 0
     return 3 if all(problem.missing for problem in survey.problems) else 1  # the verdict of a run
+
+
+def _with_ranks(seconds: float, n_rank: int) -> str:
+    """Say how long work of so many core-seconds takes, rank 0 having none of it."""
+    return f"with {n_rank} ranks about {duration(seconds / (n_rank - 1))}"
 
 
 def run(options: argparse.Namespace) -> int:

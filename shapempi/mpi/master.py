@@ -351,9 +351,8 @@ class Master:
 
     def _record(self, outcome: Outcome) -> None:
         """Book a final outcome, add the units that follow, block what it makes impossible, and tell the listener."""
-        outcomes = []
         try:
-            added = self._schedule.add(outcome.children)
+            added = self._schedule.add(outcome.children) if outcome.children else []
         except ValueError as error:  # a result that names units which cannot be costs its unit, not the run
             outcome, added = outcome.failed_by(error), []
         outcomes = [outcome, *self._schedule.finish(outcome), *added]

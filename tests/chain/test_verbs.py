@@ -25,9 +25,10 @@ def test_plan_lists_the_units_and_starts_nothing(survey, tmp_path):
     assert "4 CCDs of 2 exposures: about " in result.out
     assert "1 tiles: about " in result.out
     assert "blocks of at most 25 objects: about " in result.out
+    assert "core-hours; with 8 ranks about " in result.out
     assert "all input files are there" in result.out
     assert [line for line in result.out.splitlines() if line.startswith("ccd:")] == list(CCDS)
-    assert f"{TILE} waits for 4 CCDs: {', '.join(uid[4:] for uid in CCDS)}" in result.out
+    assert f"{TILE} is under 4 CCDs: {', '.join(uid[4:] for uid in CCDS)}" in result.out
     assert sorted(path.name for path in folder.iterdir()) == ["chain.toml", "survey"]
 
 
