@@ -105,8 +105,9 @@ def run(
         setup: Setup | None = comm.share(None if opening is None else opening.setup)
         code, ranks_lost = 0, False
         if setup is not None:
-            policy = _policy(setup, deadline)
-            with Signals(prompt=_inline(setup, nursery)) as signals:
+            inline = nursery is None or not setup.config.run.isolate
+            policy = _policy(setup, deadline, inline=inline)
+            with Signals(prompt=inline) as signals:
                 if opening is not None:
                     with opening.folder:
                         leader = _Leader(comm, opening, policy, signals, _executor(setup, comm, nursery))
@@ -133,20 +134,15 @@ def _deadline(walltime: str | None) -> Deadline:
         raise ConfigError(f"--walltime: {error}") from error
 
 
-def _policy(setup: Setup, deadline: Deadline) -> Policy:
-    """Return how units are given out by the configuration."""
+def _policy(setup: Setup, deadline: Deadline, *, inline: bool) -> Policy:
+    """Return how units are given out by the configuration; `inline` if the ranks do them themselves."""
     params = setup.config.run
     return Policy(
         limits=Limits(params.time_limit, int(params.memory_limit * 2**30)),
         deadline=deadline,
-        pulse=Pulse(params.beat, params.silence),
+        pulse=Pulse(params.beat) if inline else Pulse(params.beat, params.silence),
         waiting=Waiting(margin=params.drain_margin),
     )
-
-
-def _inline(setup: Setup, nursery: Nursery | None) -> bool:
-    """Whether units are done in the ranks themselves."""
-    return nursery is None or not setup.config.run.isolate
 
 
 def _executor(setup: Setup, comm: Comm, nursery: Nursery | None) -> Executor:

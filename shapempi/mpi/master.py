@@ -281,7 +281,8 @@ class Master:
     def _look_at_clock(self, now: float) -> None:
         """Drain before the allocation ends, and take for lost who has been silent for too long."""
         left = self._policy.deadline.left()
-        nothing_fits = not self._leases and self._idle and math.isfinite(left) and not self._schedule.complete
+        waits = self._leases or self._paused or self._schedule.complete
+        nothing_fits = not waits and self._idle and math.isfinite(left)
         if left < self._policy.waiting.margin or nothing_fits:
             self.drain(f"the allocation ends ({self._policy.deadline.source})")
         silence = self._policy.pulse.silence

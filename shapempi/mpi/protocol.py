@@ -61,8 +61,9 @@ class Pulse(NamedTuple):
     beat : float
         Time between two beats of a worker [s].
     silence : float
-        Time after which one who was not heard of is taken for dead [s].
+        Time after which one who was not heard of is taken for dead [s].  Ranks that do units themselves cannot beat
+        meanwhile: half a day, then, is for those that nobody says to be dead.
     """
 
     beat: float = 30.0
-    silence: float = 600.0
+    silence: float = 43_200.0
