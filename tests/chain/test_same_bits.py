@@ -7,8 +7,8 @@ from chain.program import family, finish, kill, ranks, shapempi, started, surviv
 from chain.tiny import CCDS, block_size, committed, differences, last_job, place
 
 #: Exit codes of a launcher that a signal ended: of the ranks, of the shell, of the system.
-#: SIGTERM asks the ranks to drain; whether they have the time is up to the launcher.
-ENDED_BY = {signal.SIGINT: {130, 2, -2}, signal.SIGTERM: {10, 143, 15, -15}, signal.SIGKILL: {137, 9, -9}}
+#: SIGTERM asks the ranks to drain; whether they have the time is up to the launcher.  Open MPI's says 1 of itself.
+ENDED_BY = {signal.SIGINT: {130, 2, -2, 1}, signal.SIGTERM: {10, 143, 15, -15, 1}, signal.SIGKILL: {137, 9, -9}}
 
 
 def blocks(names):

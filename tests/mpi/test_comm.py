@@ -1,5 +1,6 @@
 """Start-up, messages, and what one rank's error does to the others."""
 
+import re
 import subprocess
 import sys
 
@@ -143,7 +144,7 @@ def test_without_mpi4py():
     assert (code, out) == (0, "1\n"), err
     code, _, err = launch(2, "-c", program, timeout=30.0)
     assert code != 0
-    assert "the launcher started 2 processes (PMI_SIZE), but MPI cannot be loaded" in err
+    assert re.search(r"the launcher started 2 processes \(\w+_SIZE\), but MPI cannot be loaded", err)
 
 
 def test_nobody_to_talk_to():
