@@ -37,7 +37,10 @@ MAY_IMPORT = {
     "psf_verbs": {"validate_psf", "interpolate", "selection", "config"} | BELOW_CONFIG,
     "image_verbs": {"masking", "detecting", "config"} | BELOW_CONFIG,
     "star_verbs": {"star_extraction", "config"} | SURVEY,
-    "bench_verbs": BELOW_CONFIG,
+    "bench_verbs": {"farm_bench", "mpi_bench", "scaling"} | BELOW_CONFIG,
+    "farm_bench": {"units"} | BELOW_CONFIG,  # the units and the schedule of a run, done in simulated time
+    "mpi_bench": {"mpi"} | GROUND,  # the master of a run with units that do nothing
+    "scaling": {"config"} | BELOW_CONFIG,  # runs of one survey on more and more ranks
     "look_verbs": {"look", "look_file", "look_unit", "look_object", "run_view"} | SURVEY,
     "look_object": {"look", "run_view", "stages", "measure", "report"} | SURVEY,  # one object in all epochs
     "look_unit": {"look", "run_view", "measure", "report"} | SURVEY,  # CCDs and tiles of a run
