@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -88,8 +89,10 @@ def scheduler(options: argparse.Namespace) -> int:
 def _simulations(options: argparse.Namespace) -> dict[str, Any]:
     """Return what is to be simulated."""
     _check(options, "units", "tiles", "most_units")
-    if not options.assign_us >= 0.0:
-        raise ConfigError(f"--assign-us must not be negative: {options.assign_us}")
+    if not 0.0 <= options.assign_us < math.inf:
+        raise ConfigError(f"--assign-us must be a time of at least 0 us, not {options.assign_us}")
+    if options.seed < 0:
+        raise ConfigError(f"--seed must not be negative: {options.seed}")
     ranks, blocks = _numbers(options, "ranks", int), _numbers(options, "blocks", float)
     if min(ranks) < 2:
         raise ConfigError(f"--ranks {options.ranks}: rank 0 does no units, so there must be at least 2 ranks")
@@ -142,7 +145,7 @@ def _numbers(options: argparse.Namespace, name: str, kind: Callable[[str], _Numb
         numbers = [kind(word) for word in text.split(",")]
     except ValueError:
         numbers = []
-    if not numbers or not all(number > 0 for number in numbers):
+    if not numbers or not all(0 < number < math.inf for number in numbers):
         raise ConfigError(f"--{name} {text!r} must be numbers above 0 with commas between them")
     return numbers
 

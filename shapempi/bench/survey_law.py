@@ -146,7 +146,7 @@ class SurveyDraw:
         Returns
         -------
         BlockDraw
-            Blocks of equal size, as nearly as whole objects allow, in rows of cells of the tile.
+            Blocks of equal size, as nearly as whole objects allow; they lie in rows that fill the tile.
         """
         total = int(self.n_object[tile])
         n_block = -(-total // block_size)
@@ -155,12 +155,12 @@ class SurveyDraw:
         n_epoch = np.rint(n_object * self.n_epoch[tile]).astype(np.int64)
         rng = np.random.default_rng([self.seed, 1, tile])
         seconds = (self.law.epoch * n_epoch + self.law.object * n_object) * _errors(rng, n_block)
-        n_column = math.ceil(math.sqrt(n_block))
-        column, row = np.divmod(np.arange(n_block), n_column)[::-1]
-        width, height = 1.0 / n_column, 1.0 / (row[-1] + 1)
+        row = np.arange(n_block) * math.isqrt(n_block) // n_block
+        in_row = np.bincount(row)
+        left = ((np.arange(n_block) - np.searchsorted(row, row)) / in_row[row])[:, None]
+        low, width, height = (row / len(in_row))[:, None], (1.0 / in_row[row])[:, None], 1.0 / len(in_row)
         x0, x1, y0, y1 = self.box[self.first[tile] : self.first[tile + 1]].T
-        seen = (x0 < (column[:, None] + 1) * width) & (x1 > column[:, None] * width)
-        seen &= (y0 < (row[:, None] + 1) * height) & (y1 > row[:, None] * height)
+        seen = (x0 < left + width) & (x1 > left) & (y0 < low + height) & (y1 > low)
         block, pair = np.nonzero(seen)
         return BlockDraw(n_object, n_epoch, seconds, block, pair)
 

@@ -177,7 +177,7 @@ class Scaling:
         right.set(xlabel="workers", xscale="log", ylim=(0.0, 1.1))
         for axes in (left, right):
             axes.set_xticks(workers, [str(n) for n in workers])
-            axes.minorticks_off()
+            axes.xaxis.minorticks_off()
             axes.legend(fontsize=8, frameon=False)
         left.set_title("weak scaling" if self.weak else "strong scaling")
         figure.savefig(path, dpi=110)
