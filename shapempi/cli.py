@@ -399,3 +399,32 @@ def _add_benchmarks(commands: argparse._SubParsersAction[argparse.ArgumentParser
     subject.add_argument("--engine", action="append", choices=engines, help="only this engine (repeatable)")
     subject.add_argument("--json", type=Path, metavar="FILE", help="write all numbers")
     subject.set_defaults(verb=bench_verbs.psf)
+
+    subject = subjects.add_parser(
+        "scheduler", help="how many units rank 0 gives out (under mpirun), and how busy thousands of ranks would be"
+    )
+    subject.add_argument("--units", type=int, default=20_000, metavar="N", help="units that do nothing (20000)")
+    subject.add_argument("--ranks", default="512,1024,4096,10000", metavar="N,...", help="ranks that are simulated")
+    subject.add_argument("--tiles", type=int, default=23_114, metavar="N", help="tiles of the drawn survey (23114)")
+    subject.add_argument("--blocks", default="15,60,300,1200", metavar="S,...", help="what a block shall take [s]")
+    laws = list(bench_verbs.COST_LAWS)
+    subject.add_argument("--law", choices=laws, default=laws[0], help="what units take: native shapes or ShapePipe's")
+    subject.add_argument("--assign-us", type=float, default=70.0, metavar="T", help="rank 0 per unit [us] (70)")
+    subject.add_argument(
+        "--most-units", type=int, default=1_000_000, metavar="N", help="cut the survey to so many units (1000000)"
+    )
+    subject.add_argument("--seed", type=int, default=1, metavar="N", help="of the drawn survey (1)")
+    subject.add_argument("--json", type=Path, metavar="FILE", help="write all numbers")
+    subject.set_defaults(verb=bench_verbs.scheduler)
+
+    subject = subjects.add_parser("scaling", help="run a simulated survey on more and more ranks, one after the other")
+    subject.add_argument("config", type=Path, metavar="CONFIG", help="TOML file with a table [simulation]")
+    subject.add_argument("--ranks", default="1,2,4", metavar="N,...", help="ranks that do units, beside rank 0 (1,2,4)")
+    subject.add_argument("--weak", action="store_true", help="with n ranks n times the tiles; otherwise one survey")
+    subject.add_argument(
+        "--launcher", default="mpirun -n {n}", metavar="COMMAND", help="what starts n processes ('mpirun -n {n}')"
+    )
+    subject.add_argument("--deadline", type=float, default=3600.0, metavar="S", help="longest time of a command (3600)")
+    subject.add_argument("--json", type=Path, metavar="FILE", help="write all numbers")
+    subject.add_argument("--figure", type=Path, metavar="FILE", help="PNG file: time and efficiency against ranks")
+    subject.set_defaults(verb=bench_verbs.scaling)

@@ -42,7 +42,10 @@ MAY_IMPORT = {
     "psf_verbs": {"validate_psf", "interpolate", "selection", "config"} | BELOW_CONFIG,
     "image_verbs": {"masking", "detecting", "config"} | BELOW_CONFIG,
     "star_verbs": {"star_extraction", "config"} | SURVEY,
-    "bench_verbs": BELOW_CONFIG,
+    "bench_verbs": {"farm_bench", "mpi_bench", "scaling"} | BELOW_CONFIG,
+    "farm_bench": {"units"} | BELOW_CONFIG,  # the units and the schedule of a run, done in simulated time
+    "mpi_bench": {"mpi"} | GROUND,  # the master of a run with units that do nothing
+    "scaling": {"config"} | BELOW_CONFIG,  # runs of one survey on more and more ranks
     "job_verbs": {"jobscript", "job_size", "site", "units", "config"} | SURVEY,
     "jobscript": {"job_size", "site"} | GROUND,
     "job_size": {"site"} | GROUND,
