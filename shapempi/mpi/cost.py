@@ -21,6 +21,8 @@ CONSTANT = "unit"
 
 #: Weight of the assumed ratios of the coefficients against one unit: each may be wrong by a factor of ten.
 _PRIOR = 0.01
+#: Relative change of the predictions that makes it worth to order the units anew.
+_MUCH = 0.1
 #: What is left of a unit's weight after the next one: the latest thousand count.
 _FADE = 0.999
 
@@ -51,16 +53,20 @@ class _Law:
         self.vector = _FADE * self.vector + weight * terms * seconds
         self.n_unit += 1
 
-    def solve(self) -> None:
-        """Find the coefficients; negative ones are none.
+    def solve(self) -> bool:
+        """Find the coefficients; negative ones are none.  Return whether predictions are much different.
 
         First one factor for the whole law (another engine, another machine), then what each term differs from it.
         """
+        before = self.factors
         whole = self.matrix.sum()
         scale = self.vector.sum() / whole if whole > 0.0 else 1.0
         prior = _PRIOR * np.eye(len(self.names))
         factors = np.linalg.solve(scale**2 * self.matrix + prior, scale * self.vector + np.diag(prior))
         self.factors = scale * np.maximum(factors, 0.0)
+        # By the mean square of relative errors over what was learned: 1 per unit of weight where one predicts nothing.
+        change = self.factors - before
+        return bool(change @ self.matrix @ change > _MUCH**2 * (before @ self.matrix @ before))
 
 
 class CostModel:
@@ -101,7 +107,8 @@ class CostModel:
         Returns
         -------
         bool
-            Whether the coefficients are new: after the first unit of its kind, the second, the fourth, ...
+            Whether predictions are much different from now on; looked at after the first unit of its kind, the second,
+            the fourth, ...
         """
         law = self._laws.get(unit.kind)
         if law is None or not unit.size:
@@ -109,8 +116,7 @@ class CostModel:
         law.learn(unit.size, seconds)
         if law.n_unit & (law.n_unit - 1):
             return False
-        law.solve()
-        return True
+        return law.solve()
 
     def coefficients(self) -> dict[str, dict[str, float]]:
         """Return the coefficients as they are now [s per one], by kind and term."""
