@@ -59,12 +59,14 @@ class SurveyQueue:
         The survey.
     block_size : int
         Largest number of objects in a block.
+    n_worker : int, optional
+        Ranks that will do units.
     """
 
-    def __init__(self, survey: SurveyDraw, block_size: int) -> None:
+    def __init__(self, survey: SurveyDraw, block_size: int, n_worker: int = 1) -> None:
         plan = plan_of(survey)
         self.schedule = Schedule(CostModel(ASSUMED_COSTS))
-        self.schedule.add(first_units(plan))
+        self.schedule.add(first_units(plan, n_worker))
         self._survey = survey
         self._block_size = block_size
         self._tiles = {tile.tile.uid: (index, tile_digest(tile)) for index, tile in enumerate(plan.tiles)}
@@ -253,7 +255,7 @@ def bench_farm(
 def _row(survey: SurveyDraw, n_rank: int, seconds: float, block_size: int, assign_us: float) -> FarmRow:
     """Simulate one run."""
     start = time.process_time()
-    queue = SurveyQueue(survey, block_size)
+    queue = SurveyQueue(survey, block_size, n_rank - 1)
     times = simulate_farm(queue, n_rank - 1, 1e-6 * assign_us)
     spent = time.process_time() - start
     if not queue.schedule.complete:

@@ -187,7 +187,7 @@ class _Leader:
         setup, schedule, comm = self._setup, self._schedule, self._comm
         n_worker = max(comm.size - 1, 1)
         start = time.monotonic()
-        schedule.add(first_units(self._plan))
+        schedule.add(first_units(self._plan, n_worker))
         progress = Progress(
             schedule, n_worker, interval=setup.config.run.progress_interval, console=error_console(live)
         )

@@ -23,6 +23,7 @@ from shapempi.survey.graph import CCD_SECONDS, TILE_SECONDS, SurveyPlan, TilePla
 from shapempi.survey.sky_order import sky_order
 
 __all__ = [
+    "AHEAD",
     "ASSUMED_COSTS",
     "BLOCK_ARRAYS",
     "block_units",
@@ -56,6 +57,9 @@ ASSUMED_COSTS = {
 #: longer, first.
 _PRIORITY = {"ccd": 1, "tile": 1, "block": 2}
 
+#: How many tiles for each worker are detected before it is the turn of their CCDs.
+AHEAD = 3
+
 #: Arrays of a tile's product from which its blocks are made.
 BLOCK_ARRAYS = ("blocks", "block_ccds")
 
@@ -77,7 +81,7 @@ def predicted_seconds(plan: SurveyPlan) -> dict[str, float]:
     }
 
 
-def first_units(plan: SurveyPlan) -> list[Unit]:
+def first_units(plan: SurveyPlan, n_worker: int = 1) -> list[Unit]:
     """Return the units of all CCDs and tiles.
 
     A tile waits for nothing; its blocks wait for their CCDs, and go on without those that fail.
@@ -86,6 +90,8 @@ def first_units(plan: SurveyPlan) -> list[Unit]:
     ----------
     plan : SurveyPlan
         The plan of the survey.
+    n_worker : int, optional
+        Ranks that do units.
 
     Returns
     -------
@@ -98,7 +104,9 @@ def first_units(plan: SurveyPlan) -> list[Unit]:
         for ccd in tile.ccds:
             regions[ccd] = min(regions.get(ccd, len(places)), places[tile.tile])
     units = [_ccd_unit(ccd, plan, regions.get(ccd, len(places))) for ccd in plan.ccds]
-    units += [_tile_unit(tile, plan, places[tile.tile]) for tile in plan.tiles]
+    # A tile takes longest, and its blocks come after it: at the end of a run only small units should be left.
+    ahead = AHEAD * n_worker
+    units += [_tile_unit(tile, plan, max(places[tile.tile] - ahead, 0)) for tile in plan.tiles]
     return units
 
 
