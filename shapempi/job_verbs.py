@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from shapempi.config import load
@@ -95,6 +96,15 @@ def _write_array(options: argparse.Namespace, site: Site) -> int:
     return 0
 
 
+def _bench_job(options: argparse.Namespace, site: Site, chosen: dict[str, int | None]) -> Job:
+    """Return what a benchmark shall start: its survey is simulated in the job, so there is no plan to go by."""
+    if load(options.config).simulation is None:
+        raise ConfigError(f"{options.config}: a benchmark simulates its survey: give it a table [simulation]")
+    size = size_job(site, 3600 * _EXAMPLE_HOURS, _EXAMPLE_UNITS, **chosen)
+    about = ("EDIT: nodes and time are by rule of thumb; nobody knows how long the simulation takes here.",)
+    return _located(Job(size, options.config, load(options.config).run.folder, about))
+
+
 def _patches(path: Path | None, n_patch: int) -> list[Path]:
     """Read the list of configurations of an array; each must have a run folder of its own."""
     if path is None:
@@ -129,22 +139,21 @@ def _job(options: argparse.Namespace, site: Site, patches: list[Path] | None = N
             "EDIT: `shapempi jobscript CONFIG --site NAME` fills in names, nodes and time from the survey's plan.",
         )
         return Job(size, Path("survey.toml" if patches is None else "patches.txt"), about=about)
+    if options.bench:
+        return _bench_job(options, site, chosen)
     core_seconds, n_unit = max(_work(path) for path in patches or [options.config])
     size = size_job(site, core_seconds, n_unit, **chosen)
     about = (
         f"{core_seconds / 3600:.2g} core-hours are predicted{' for the largest patch' if patches else ''}; with a "
         f"margin of {100 * (MARGIN - 1):.0f} % that takes {write_time(round(size.needed))} on {_counted(size.nodes)}.",
     )
-    run = Path() if patches else load(options.config).run.folder
+    return _located(Job(size, options.config, Path() if patches else load(options.config).run.folder, about))
+
+
+def _located(job: Job) -> Job:
+    """Return a job that works in this folder, with this installation."""
     programs = Path(sys.executable).absolute().parent
-    return Job(
-        size,
-        options.config,
-        run,
-        about,
-        folder=Path.cwd(),
-        programs=programs if (programs / "shapempi").exists() else None,
-    )
+    return replace(job, folder=Path.cwd(), programs=programs if (programs / "shapempi").exists() else None)
 
 
 def _work(path: Path) -> tuple[float, int]:

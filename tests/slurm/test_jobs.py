@@ -77,3 +77,14 @@ def test_ranks_that_do_not_find_each_other_are_refused(cluster, site, survey, tm
     text = logs(folder)
     assert "shapempi: the launcher started 4 processes (SLURM_STEP_NUM_TASKS), but each of them is alone" in text
     assert not (folder / "run").exists()
+
+
+def test_a_benchmark_of_one_and_two_nodes(cluster, site, tmp_path):
+    configure(tmp_path, ('folder = "run"', 'folder = "scaling"'))
+    script = write_script(tmp_path, "chain.toml", "--site", site(), "--bench", "--nodes", 2, "--time", "0:20:00")
+    job = cluster.submit(script)
+    assert cluster.wait_for_end(job, 400.0) == "COMPLETED", "".join(p.read_text() for p in tmp_path.glob("*.log"))
+    numbers = json.loads((tmp_path / f"scaling-{job}.json").read_text())
+    assert [run["n_worker"] for run in numbers["runs"]] == [1, 3]
+    assert (tmp_path / f"scaling-{job}.png").stat().st_size > 10_000
+    assert "speed-up" in (tmp_path / f"shapempi-bench-{job}.log").read_text()
