@@ -54,11 +54,14 @@ class Opening:
         The units.
     folder : RunFolder
         The run's folder, held by this process.
+    accepted : tuple of str
+        What the user accepts to have changed.
     """
 
     setup: Setup
     plan: SurveyPlan
     folder: RunFolder
+    accepted: tuple[str, ...] = ()
 
 
 def open_run(path: Path, accept: Collection[str] = ()) -> Opening:
@@ -110,7 +113,7 @@ def open_run(path: Path, accept: Collection[str] = ()) -> Opening:
         folder.close()
         raise
     setup = Setup(config, inputs, index, recipes, selection, folder.path, folder.job, digest)
-    return Opening(setup, plan, folder)
+    return Opening(setup, plan, folder, tuple(sorted(set(accept))))
 
 
 def _code_digest() -> str:

@@ -9,6 +9,7 @@ from dataclasses import astuple, replace
 from pathlib import Path
 from typing import Any
 
+from shapempi import __version__
 from shapempi.crew import Crew, Setup, hire
 from shapempi.errors import ConfigError, ShapempiError
 from shapempi.fault import Fault
@@ -173,7 +174,7 @@ class _Leader:
 
     def __init__(self, comm: Comm, opening: Opening, policy: Policy, signals: Signals, executor: Executor) -> None:
         self._comm = comm
-        self._setup, self._plan = opening.setup, opening.plan
+        self._setup, self._plan, self._accepted = opening.setup, opening.plan, opening.accepted
         self._ledger = Ledger.read(opening.folder.path)
         self._committed = {name: Place(*astuple(place)) for name, place in self._ledger.locations.items()}
         self._schedule = Schedule(CostModel(ASSUMED_COSTS))
@@ -220,7 +221,8 @@ class _Leader:
     def _say_what_is_there(self) -> None:
         """Write down what the run begins with."""
         problems, damaged = [str(problem) for problem in self._plan.problems], self._ledger.damaged
-        values = {"n_rank": self._comm.size, "problems": problems, "damaged": damaged}
+        values = {"n_rank": self._comm.size, "problems": problems, "damaged": damaged, "accepted": self._accepted}
+        values |= {"version": __version__, "digest": self._setup.digest}
         deadline = self._policy.deadline
         self._journal.write("start", {**values, "deadline": deadline.time if deadline.source else None})
         for text in problems:

@@ -102,6 +102,8 @@ def test_a_replaced_input_is_refused_or_accepted(survey, tmp_path):
     assert f"{path.relative_to(folder)}: size or date is not what it was" in result.err
     assert "--accept inputs" in result.err
     assert shapempi(folder, "run", "chain.toml", "--accept", "inputs", n_rank=2).code == 0
+    starts = [event["accepted"] for event in read_journal(folder / "run")[0] if event["event"] == "start"]
+    assert starts == [[], ["inputs"]]
     assert shapempi(folder, "run", "chain.toml", n_rank=2).code == 0
     assert committed(folder) == before
 
