@@ -57,6 +57,10 @@ class Executor(Protocol):
     def memory(self) -> int:
         """Resident memory of whoever does the unit [byte]."""
 
+    @property
+    def notes(self) -> list[str]:
+        """What happened besides and somebody should know; whoever tells it takes it out."""
+
     def close(self) -> None:
         """Give up what is held."""
 
@@ -79,6 +83,7 @@ class Inline:
         self._execute = execute
         self._close = close
         self._outcome: Outcome | None = None
+        self.notes: list[str] = []
 
     def start(self, unit: Unit, places: Mapping[str, Place], limits: Limits) -> None:
         """Do the unit; its outcome is there when this returns."""

@@ -118,6 +118,7 @@ class Supervised:
         self._looked = 0.0
         self._data = b""
         self._words = ""
+        self.notes: list[str] = []
         self.memory = 0
         self._peak = 0
 
@@ -140,7 +141,8 @@ class Supervised:
             except OSError:
                 if last:
                     raise
-                self._bury()
+                code = self._bury()
+                self.notes.append(f"a child ended ({code}) while it had nothing to do; there is a new one")
 
     def _new_child(self) -> Child:
         """Start a child and tell it what it will need."""

@@ -8,12 +8,15 @@ from dataclasses import replace
 
 from shapempi.mpi.comm import LOST, Comm, Message
 from shapempi.mpi.executor import Executor
-from shapempi.mpi.protocol import ASSIGN, BEAT, DRAIN, PROTOCOL, READY, RESULT, STOP, Assign, Beat, Pulse, Ready
+from shapempi.mpi.protocol import ASSIGN, BEAT, DRAIN, LOG, PROTOCOL, READY, RESULT, STOP, Assign, Beat, Pulse, Ready
 from shapempi.mpi.signals import Signals
 from shapempi.mpi.unit import Failure, Outcome, State
 
 __all__ = ["MasterLostError", "Worker"]
 
+
+#: Notes of a rank that are sent to rank 0.
+_NOTES = 5
 
 #: Longest wait for a message before a look at the signals [s]; at the unit's limits while one is done [s].
 _WAIT, _WAIT_BUSY = 0.5, 0.1
@@ -55,6 +58,7 @@ class Worker:
         self._lease: Assign | None = None
         self._deadline: float | None = None
         self._said_drain = False
+        self._n_note = 0
         self._beaten = self._heard = time.monotonic()
         self._begin = 0.0
         self.n_unit = 0
@@ -131,6 +135,11 @@ class Worker:
         if self._signals.drain and not self._said_drain:
             self._said_drain = True
             self._comm.send(self._signals.drain, 0, DRAIN)
+        while self._executor.notes:
+            note = self._executor.notes.pop(0)
+            if self._n_note < _NOTES:  # the first ones tell what there is to tell
+                self._comm.send(note, 0, LOG)
+            self._n_note += 1
         if now - self._beaten >= self._pulse.beat:
             self._beaten = now
             self._comm.send(Beat(self._lease.lease if self._lease else 0, self._executor.memory), 0, BEAT)

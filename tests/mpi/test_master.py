@@ -9,7 +9,7 @@ from shapempi.mpi.comm import LOST, Message
 from shapempi.mpi.deadline import Deadline
 from shapempi.mpi.executor import Limits
 from shapempi.mpi.master import Listener, Master, Policy, Waiting
-from shapempi.mpi.protocol import ASSIGN, BEAT, DRAIN, PROTOCOL, READY, RESULT, STOP, Beat, Pulse, Ready
+from shapempi.mpi.protocol import ASSIGN, BEAT, DRAIN, LOG, PROTOCOL, READY, RESULT, STOP, Beat, Pulse, Ready
 from shapempi.mpi.schedule import Schedule
 from shapempi.mpi.signals import Signals
 from shapempi.mpi.unit import Failure, Outcome, State, Unit
@@ -214,6 +214,12 @@ def test_only_what_ends_in_time_is_given_out():
     assert office.master.finished
     assert "--walltime" in office.master.draining
     assert str(office.schedule.state("u0")) == "ready"
+
+
+def test_what_a_worker_notes_is_told():
+    office = Office()
+    office.say(2, LOG, "something odd")
+    assert office.events == [("log", {"rank": 2, "text": "something odd"})]
 
 
 def test_mixed_installations_are_refused():

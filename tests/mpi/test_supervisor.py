@@ -155,6 +155,18 @@ def test_a_unit_can_be_stopped(supervised):
     assert do(supervised)[0].state is State.DONE
 
 
+def test_a_child_that_dies_between_units_costs_nothing(supervised):
+    outcome, _ = do(supervised)
+    pid = int(outcome.place.group.rpartition(" ")[2])
+    os.kill(pid, signal.SIGKILL)
+    while running(pid):
+        time.sleep(0.01)
+    again, _ = do(supervised)
+    assert again.state is State.DONE
+    assert "child 1," in again.place.group
+    assert supervised.notes == ["a child ended (-9) while it had nothing to do; there is a new one"]
+
+
 def test_programs_of_a_child_end_with_it(supervised, tmp_path):
     outcome, _ = do(supervised, "program", Limits(2.0, 0))
     assert outcome.failure is Failure.TIMEOUT
