@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import os
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from shapempi.engines.detection import make_detector
 from shapempi.engines.detection_engine import DetectionEngine
 from shapempi.engines.psf import make_engine
 from shapempi.errors import ConfigError
+from shapempi.fault import Fault
 from shapempi.io.runfolder import RunFolder
 from shapempi.masking import RecipeFiles, read_recipe
 from shapempi.measure.detection_table import DETECTION_DTYPE
@@ -85,6 +87,7 @@ def open_run(path: Path, accept: Collection[str] = ()) -> Opening:
         If the run cannot start: each error names the file or the key, and the cure.
     """
     config = load(path)
+    Fault.read(os.environ, config.run.folder, os.getpid())  # one that nobody understands says so now
     ENGINES[config.shapes.engine]()  # one that is not installed says so before any work
     make_engine(config.psf)
     detectors = [

@@ -11,7 +11,7 @@ from typing import Any
 
 from shapempi import __version__
 from shapempi.crew import Crew, Setup, hire
-from shapempi.errors import ConfigError, ShapempiError
+from shapempi.errors import ConfigError, EngineError, ShapempiError
 from shapempi.fault import Fault
 from shapempi.ids import TileId
 from shapempi.io.journal import Journal, read_journal
@@ -94,11 +94,20 @@ def run(
         combine the exit codes of the ranks, and the run has one verdict.
     """
     failure: ShapempiError | None = None
-    deadline = _deadline(walltime)
-    nursery = Nursery.start(serve) if isolate else None  # before MPI is there
+    trouble: OSError | None = None
+    deadline, nursery = Deadline(), None
+    try:  # before MPI is there; what goes wrong is said when it is, for the other ranks wait for this one until then
+        deadline = _deadline(walltime)
+        nursery = Nursery.start(serve) if isolate else None
+    except ConfigError as error:
+        failure = error
+    except OSError as error:
+        trouble = error
     with connect() as comm:
+        if trouble is not None:
+            raise EngineError(f"no process can be started for the units: {trouble}") from trouble
         opening: Opening | None = None
-        if comm.rank == 0:
+        if comm.rank == 0 and failure is None:
             try:
                 opening = open_run(path, accept)
             except ShapempiError as error:

@@ -62,7 +62,7 @@ MAY_IMPORT = {
     "chain": {"run", "gather", "config"} | BELOW_CONFIG,
     "run": {"opening", "run_status", "crew", "fault", "units"} | BELOW_CONFIG,
     "run_status": {"crew"} | BELOW_CONFIG,  # what rank 0 writes for those who watch
-    "opening": {"crew", "selection", "masking", "star_catalogue", "config"} | BELOW_CONFIG,  # before the work
+    "opening": {"crew", "fault", "selection", "masking", "star_catalogue", "config"} | BELOW_CONFIG,  # before the work
     "fault": {"errors"},  # errors made on purpose
     "selftest": {"fault", "io", "errors"},  # trials of an installation: the program as a user starts it
     "crew": {"fault", "units", "config"} | BELOW_CONFIG,  # what a rank does with a unit

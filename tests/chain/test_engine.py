@@ -85,10 +85,17 @@ def test_it_ends_before_the_allocation_does(reference, survey, tmp_path):
     complete(folder, reference)
 
 
-def test_a_walltime_that_is_none(survey, tmp_path):
-    result = verb(place(survey, tmp_path), "run", "chain.toml", "--walltime", "soon")
+@pytest.mark.parametrize("n_rank", [None, 3])
+def test_a_walltime_that_is_none_and_a_fault_that_nobody_knows(survey, tmp_path, n_rank):
+    folder = place(survey, tmp_path)
+    result = shapempi(folder, "run", "chain.toml", "--walltime", "soon", n_rank=n_rank)
     assert result.code == 2
-    assert result.err.startswith("shapempi: --walltime: 'soon' is no time span: write minutes, ")
+    (line,) = result.complaints
+    assert line.startswith("shapempi: --walltime: 'soon' is no time span: write minutes, ")
+    result = shapempi(folder, "run", "chain.toml", n_rank=n_rank, **{VARIABLE: "earthquake"})
+    assert result.code == 2
+    assert "write KIND:MOMENT:UNITS:TIMES" in result.complaints[0]
+    assert not (folder / "run").exists()
 
 
 def test_a_replaced_input_is_refused_or_accepted(survey, tmp_path):
