@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from shapempi.errors import ConfigError, DataError, MissingInputError
 from shapempi.ids import CcdId, TileId
 from shapempi.image import Image
 from shapempi.io.exposure import ExposurePaths, KeywordParams, read_ccd
+from shapempi.io.node_cache import NodeCache
 from shapempi.io.tile import TilePlanes, open_planes, read_tile, tile_exposures, tile_image_hdu
 from shapempi.params import REQUIRED, Params, key
 from shapempi.survey.footprints import CcdFootprint, read_footprints
@@ -103,6 +104,8 @@ class SurveyInputs:
         Exposures without an image file.
     problems : tuple of Problem
         What is missing or unusable.
+    cache : NodeCache or None
+        Where this process reads the pixels of exposures; None: from where they are.
     """
 
     params: InputParams
@@ -110,6 +113,7 @@ class SurveyInputs:
     exposures_of: Mapping[TileId, tuple[int, ...]] = field(default_factory=dict)
     absent: frozenset[int] = frozenset()
     problems: tuple[Problem, ...] = ()
+    cache: NodeCache | None = field(default=None, compare=False)
 
     @property
     def exposures(self) -> tuple[int, ...]:
@@ -169,13 +173,19 @@ class SurveyInputs:
 
     def read_ccd(self, ccd: CcdId, box: tuple[int, int, int, int] | None = None) -> Image:
         """Read one CCD or a section of it; see `shapempi.io.exposure.read_ccd`."""
-        return read_ccd(
-            self.exposure_paths(ccd.exposure),
-            ccd.ccd,
-            box,
-            keywords=self.params.keywords,
-            survey_zero_point=self.params.mag_zp,
-        )
+        paths = self.exposure_paths(ccd.exposure)
+        copies = paths if self.cache is None else paths.by(self.cache.path)
+        if copies != paths:
+            try:
+                image = self._read_ccd(copies, ccd, box)
+                return replace(image, path=image.path.replace(str(copies.image), str(paths.image)))
+            except (DataError, MissingInputError):
+                pass  # removed since, or the file is as bad as its copy: the message is about the file
+        return self._read_ccd(paths, ccd, box)
+
+    def _read_ccd(self, paths: ExposurePaths, ccd: CcdId, box: tuple[int, int, int, int] | None) -> Image:
+        """Read one CCD or a section of it from some files."""
+        return read_ccd(paths, ccd.ccd, box, keywords=self.params.keywords, survey_zero_point=self.params.mag_zp)
 
     def read_tile(self, tile: TileId, box: tuple[int, int, int, int] | None = None) -> tuple[Image, list[int]]:
         """Read a tile or a section of it; see `shapempi.io.tile.read_tile`."""
