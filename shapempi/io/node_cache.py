@@ -27,8 +27,8 @@ _LOG = logging.getLogger(__name__)
 
 #: Bytes that are copied at a time.
 _PIECE = 8 * 2**20
-#: Time between two looks at a file that another process copies [s].
-_LOOK = 0.05
+#: Time between two looks at a file that another process copies, and at the lock of those who make room [s].
+_LOOK, _NAP = 0.05, 0.002
 #: Part of the disk that is left to others.
 _SPARE = 0.02
 #: Age at which a file that nobody goes on writing was left by a process that has died [s].
@@ -201,7 +201,9 @@ class NodeCache:
         if size > self._size:
             self._warn(f"a file of {size / 2**30:.1f} GiB is larger than run.cache_size")
             return None
-        with _locked(self.folder / _ROOM, wait=True):
+        with _locked(self.folder / _ROOM, self._patience) as mine:
+            if not mine:
+                return None
             entries = sorted(self._entries(), key=lambda entry: entry[1])
             total = sum(n_byte for n_byte, _, _ in entries)
             for n_byte, _, path in entries:
@@ -236,18 +238,22 @@ class NodeCache:
 
 
 @contextmanager
-def _locked(path: Path, *, wait: bool = False) -> Iterator[bool]:
-    """Hold a lock that ends with the process; yield whether it could be had.
+def _locked(path: Path, patience: float = 0.0) -> Iterator[bool]:
+    """Hold a lock that ends with the process; yield whether it could be had within `patience` [s].
 
     The file goes with the lock.  Who waited for it then holds the lock of a file without a name, which keeps nobody
     else out, and has to begin again.
     """
+    deadline = time.monotonic() + patience
     while True:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             os.close(descriptor)
+            if time.monotonic() < deadline:
+                time.sleep(_NAP)
+                continue
             yield False
             return
         except BaseException:

@@ -1,5 +1,6 @@
 """Copies on the node's disk: whole or not there, made once, and never a reason to fail."""
 
+import fcntl
 import json
 import logging
 import os
@@ -270,6 +271,15 @@ def test_a_copier_that_hangs_and_one_that_dies(tmp_path, sources):
     os.utime(part, (0, 0))
     cache.path(sources / "3p.fits.fz")
     assert not part.exists()
+
+
+def test_nobody_waits_for_ever_for_room(tmp_path, sources):
+    cache = NodeCache(tmp_path, 1e9, patience=0.2)
+    cache.path(sources / "1p.fits.fz")
+    with (cache.folder / ".room.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        assert cache.path(sources / "2p.fits.fz") == sources / "2p.fits.fz"
+    assert cache.path(sources / "2p.fits.fz").parent == cache.folder
 
 
 def test_exposures_are_read_through_it(tmp_path):
