@@ -77,6 +77,12 @@ class RunParams(Params):
         unit="s",
         gt=0,
     )
+    cache_folder: Path | None = key(
+        None,
+        "Folder on each node's own disk, such as $TMPDIR, for copies of the exposures that its ranks read; without it "
+        "they are read from where they are.",
+    )
+    cache_size: float = key(20.0, "What the copies on a node may hold together.", unit="GiB", gt=0)
     progress_interval: float = key(60.0, "Time between two progress lines in a batch log.", unit="s", gt=0)
 
 

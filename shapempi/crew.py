@@ -17,6 +17,7 @@ from shapempi.engines.psf import make_engine
 from shapempi.fault import Fault
 from shapempi.ids import CcdId, TileId
 from shapempi.image import Image
+from shapempi.io.node_cache import NodeCache
 from shapempi.io.parts import PartReader, PartWriter
 from shapempi.io.star_index import StarIndex
 from shapempi.measure.detected_image import DetectedImage
@@ -96,6 +97,8 @@ class Crew:
         self._fault = fault
         self._uid = ""
         self._reader = PartReader(setup.folder)
+        run = setup.config.run
+        self._cache = None if run.cache_folder is None else NodeCache(run.cache_folder, run.cache_size * 2**30)
         self._writer: PartWriter | None = None
         self._remark = ""
         self._children: tuple[Unit, ...] = ()
@@ -103,7 +106,7 @@ class Crew:
     @cached_property
     def _stages(self) -> dict[str, Stage]:
         """The stages, made when the first unit comes."""
-        config, inputs = self._setup.config, self._setup.inputs
+        config, inputs = self._setup.config, replace(self._setup.inputs, cache=self._cache)
         stars = None if self._setup.stars is None else StarIndex.open(self._setup.stars)
         masks, seed = self._setup.masks, config.survey.seed
         return {
@@ -141,6 +144,8 @@ class Crew:
         """Do one unit and commit its product; an exception of the unit becomes its outcome."""
         self._remark, self._children = "", ()
         outcome = attempt(self._work, unit, places, rank=self._rank, host=self._host)
+        if self._cache is not None:
+            outcome = replace(outcome, counts=self._cache.take_reads().values())
         if outcome.state is not State.DONE:
             return outcome
         return replace(outcome, reason=self._remark, children=self._children)

@@ -158,7 +158,8 @@ def _located(job: Job) -> Job:
 
 def _work(path: Path) -> tuple[float, int]:
     """Return the predicted time of a survey on one core [s] and how many units can be done at the same time."""
-    plan = make_plan(find_inputs(load(path).input))
+    settings = load(path)
+    plan = make_plan(find_inputs(settings.input, settings.run.folder))
     return sum(predicted_seconds(plan).values()), len(plan.ccds) + len(plan.tiles)
 
 

@@ -6,8 +6,8 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from shapempi import __version__
@@ -21,17 +21,20 @@ from shapempi.fault import Fault
 from shapempi.io.runfolder import RunFolder
 from shapempi.masking import RecipeFiles, read_recipe
 from shapempi.measure.detection_table import DETECTION_DTYPE
+from shapempi.measure.mask import MaskRecipe
 from shapempi.measure.setools.program import Program
 from shapempi.measure.shapes import ENGINES
 from shapempi.measure.stars import check_program
 from shapempi.selection import read_selection
 from shapempi.star_catalogue import StarsFound, find_stars
 from shapempi.survey.fingerprint import changed_files, fingerprint
+from shapempi.survey.footprint_store import FootprintStore
 from shapempi.survey.graph import SurveyPlan, make_plan
-from shapempi.survey.inputs import SurveyInputs, find_inputs
+from shapempi.survey.inputs import SurveyInputs, find_inputs, store_of
+from shapempi.survey.placed_exposure import PlacedExposure
 from shapempi.survey.sky_masks import open_sky_masks
 
-__all__ = ["ACCEPTABLE", "Opening", "open_run"]
+__all__ = ["ACCEPTABLE", "Draft", "Opening", "draft_run", "open_run"]
 
 _LOG = logging.getLogger(__name__)
 
@@ -42,6 +45,37 @@ ACCEPTABLE = ("config", "code", "inputs")
 _INPUTS = "inputs.json"
 #: Changed files that a message names.
 _SHOWN = 5
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A run of which all is known but where its exposures lie.
+
+    Attributes
+    ----------
+    path : Path
+        Configuration file.
+    config : Config
+        What it says.
+    inputs : SurveyInputs
+        The files of the survey.
+    stars : StarsFound or None
+        The bright stars.
+    masks : dict of str to MaskRecipe
+        What is masked on a `ccd` and on a `tile`.
+    selection : Program
+        The star selection.
+    digest : str
+        Fingerprint of everything that decides the catalogue.
+    """
+
+    path: Path
+    config: Config
+    inputs: SurveyInputs
+    stars: StarsFound | None
+    masks: dict[str, MaskRecipe]
+    selection: Program
+    digest: str
 
 
 @dataclass(frozen=True)
@@ -66,20 +100,18 @@ class Opening:
     accepted: tuple[str, ...] = ()
 
 
-def open_run(path: Path, accept: Collection[str] = ()) -> Opening:
-    """Read the configuration, find and check all inputs, take the run's folder.
+def draft_run(path: Path) -> Draft:
+    """Read the configuration, find and check all inputs; nothing is written.
 
     Parameters
     ----------
     path : Path
         Configuration file.
-    accept : collection of str, optional
-        Of `ACCEPTABLE`: what may differ from when the folder's units were made.
 
     Returns
     -------
-    Opening
-        The run.
+    Draft
+        The run, as far as it is known without the exposures' headers.
 
     Raises
     ------
@@ -98,25 +130,63 @@ def open_run(path: Path, accept: Collection[str] = ()) -> Opening:
         _LOG.warning(note)
     selection = read_selection(Path(config.stars.selection) if config.stars.selection else None)
     check_program(selection, config.stars, DETECTION_DTYPE)
-    inputs = find_inputs(config.input)
+    inputs = find_inputs(config.input, config.run.folder)
     catalogue = config.input.star_catalogue
     stars = None if catalogue is None else find_stars(catalogue, config.run.folder)
     masks = _masks(config)
     open_sky_masks(config.sky_masks)  # gather needs them: what is wrong with them is said now
-    plan = make_plan(inputs)
     recipes = {kind: found.recipe for kind, found in masks.items()}
     digest = config.digest(*_contents(config, selection, stars, masks, detectors))
-    folder = RunFolder.open(config.run.folder, digest, _code_digest(), accept)
+    return Draft(path, config, inputs, stars, recipes, selection, digest)
+
+
+def open_run(draft: Draft, placed: Mapping[int, PlacedExposure], accept: Collection[str] = ()) -> Opening:
+    """Plan the units and take the run's folder.
+
+    Parameters
+    ----------
+    draft : Draft
+        The run.
+    placed : mapping of int to PlacedExposure
+        Where its exposures lie.
+    accept : collection of str, optional
+        Of `ACCEPTABLE`: what may differ from when the folder's units were made.
+
+    Returns
+    -------
+    Opening
+        The run.
+
+    Raises
+    ------
+    ShapempiError
+        If the run cannot start: each error names the file or the key, and the cure.
+    """
+    config, inputs = draft.config, draft.inputs
+    plan = make_plan(inputs, placed)
+    folder = RunFolder.open(config.run.folder, draft.digest, _code_digest(), accept)
     try:
         _keep_inputs(folder, inputs, plan, accept)
-        folder.keep("config.toml", path.read_bytes())
+        folder.keep("config.toml", draft.path.read_bytes())
         folder.keep("plan.json", plan.to_json().encode())
-        index = None if stars is None else stars.keep(folder.path)
+        inputs = replace(inputs, store=_keep_footprints(config, folder, placed))
+        index = None if draft.stars is None else draft.stars.keep(folder.path)
     except BaseException:
         folder.close()
         raise
-    setup = Setup(config, inputs, index, recipes, selection, folder.path, folder.job, digest)
+    setup = Setup(config, inputs, index, draft.masks, draft.selection, folder.path, folder.job, draft.digest)
     return Opening(setup, plan, folder, tuple(sorted(set(accept))))
+
+
+def _keep_footprints(config: Config, folder: RunFolder, placed: Mapping[int, PlacedExposure]) -> FootprintStore | None:
+    """Keep where the exposures lie, for tiles and for the next start; both can do without."""
+    store = store_of(config.input, folder.path)
+    try:
+        store.write(placed.values())
+    except OSError as error:
+        _LOG.warning("%s: cannot be written: %s; headers of exposures are read again", store.path, error)
+        return None
+    return store
 
 
 def _code_digest() -> str:

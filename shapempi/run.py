@@ -29,7 +29,8 @@ from shapempi.mpi.schedule import Schedule
 from shapempi.mpi.signals import Signals
 from shapempi.mpi.supervisor import Supervised, serve
 from shapempi.mpi.unit import Failure, Outcome, Place, State, Unit
-from shapempi.opening import Opening, open_run
+from shapempi.opening import Draft, Opening, draft_run, open_run
+from shapempi.placing import place_exposures
 from shapempi.product import Location
 from shapempi.report.progress import Progress, error_console
 from shapempi.report.summary import RunSummary
@@ -93,25 +94,19 @@ def run(
         On rank 0, if the run cannot start.  The other ranks say nothing and return 0, then as always: launchers
         combine the exit codes of the ranks, and the run has one verdict.
     """
-    failure: ShapempiError | None = None
-    trouble: OSError | None = None
+    trouble: ShapempiError | None = None
     deadline, nursery = Deadline(), None
     try:  # before MPI is there; what goes wrong is said when it is, for the other ranks wait for this one until then
         deadline = _deadline(walltime)
         nursery = Nursery.start(serve) if isolate else None
     except ConfigError as error:
-        failure = error
-    except OSError as error:
         trouble = error
+    except OSError as error:
+        trouble = EngineError(f"no process can be started for the units: {error}")
     with connect() as comm:
-        if trouble is not None:
-            raise EngineError(f"no process can be started for the units: {trouble}") from trouble
-        opening: Opening | None = None
-        if comm.rank == 0 and failure is None:
-            try:
-                opening = open_run(path, accept)
-            except ShapempiError as error:
-                failure = error
+        if trouble is not None and comm.rank > 0:
+            raise trouble
+        opening, failure = _open(comm, path, accept, trouble)
         setup: Setup | None = comm.share(None if opening is None else opening.setup)
         code, ranks_lost = 0, False
         if setup is not None:
@@ -133,6 +128,32 @@ def run(
     if failure is not None:
         raise failure
     return code
+
+
+def _open(
+    comm: Comm, path: Path, accept: Collection[str], failure: ShapempiError | None
+) -> tuple[Opening | None, ShapempiError | None]:
+    """Prepare the run with all ranks: returns, on rank 0, the run or why it cannot start."""
+    draft: Draft | None = None
+    if comm.rank == 0 and failure is None:
+        try:
+            draft = draft_run(path)
+        except ShapempiError as error:
+            failure = error
+    if draft is None:
+        place_exposures(comm, None)  # on rank 0 this tells the others that there is nothing to do
+        return None, failure
+    console = error_console()
+    placed = place_exposures(
+        comm,
+        draft.inputs,
+        say=lambda text: console.print(f"shapempi: {text}", markup=False),
+        interval=draft.config.run.progress_interval,
+    )
+    try:
+        return open_run(draft, placed, accept), None
+    except ShapempiError as error:
+        return None, error
 
 
 def _deadline(walltime: str | None) -> Deadline:

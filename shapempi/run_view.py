@@ -21,7 +21,7 @@ from shapempi.masking import read_recipe
 from shapempi.product import Location
 from shapempi.report.look_palette import bit_names
 from shapempi.survey.graph import TilePlan
-from shapempi.survey.inputs import SurveyInputs
+from shapempi.survey.inputs import SurveyInputs, store_of
 from shapempi.units import complete, of_blocks
 from shapempi.wcs import angular_distance
 
@@ -81,7 +81,11 @@ class RunView:
         self.folder = folder
         self.plan = read_plan(folder)
         self.settings: Config = load(folder / "config.toml")
-        self.inputs = SurveyInputs(self.settings.input, tuple(plan.tile for plan in self.plan.tiles))
+        self.inputs = SurveyInputs(
+            self.settings.input,
+            tuple(plan.tile for plan in self.plan.tiles),
+            store=store_of(self.settings.input, folder),
+        )
         self.reader = PartReader(folder, patience=5.0)
         self._committed = scan(folder).locations
         self.done: dict[str, Location] = complete(self._committed, self.plan)

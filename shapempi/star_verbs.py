@@ -27,7 +27,8 @@ def starcat(options: argparse.Namespace) -> int:
     for image in options.image or ():
         circles += circle_of_image(image)
     if options.config is not None:
-        circles += circles_of_survey(find_inputs(load(options.config).input))
+        settings = load(options.config)
+        circles += circles_of_survey(find_inputs(settings.input, settings.run.folder))
     if options.source is None and not circles:
         raise ConfigError("say which field is asked for: --cone RA DEC RADIUS, --image FILE or --config CONFIG")
     stars = extract(options.source, circles, mag_limit=options.mag_limit, margin=options.margin)

@@ -88,7 +88,7 @@ def _survey_folder(settings: Config) -> Path:
 def plan(options: argparse.Namespace) -> int:
     """List units and missing inputs."""
     settings = load(options.config)
-    inputs = find_inputs(settings.input)
+    inputs = find_inputs(settings.input, settings.run.folder)
     survey = make_plan(inputs)
     seconds = predicted_seconds(survey)
     print("time on one core:")

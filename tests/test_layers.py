@@ -60,9 +60,10 @@ MAY_IMPORT = {
     "run_view": {"gather", "units", "masking", "report", "config"} | SURVEY,  # a run by the names that people type
     "calibrate": {"config"} | BELOW_CONFIG,
     "chain": {"run", "gather", "config"} | BELOW_CONFIG,
-    "run": {"opening", "run_status", "crew", "fault", "units"} | BELOW_CONFIG,
+    "run": {"opening", "placing", "run_status", "crew", "fault", "units"} | BELOW_CONFIG,
     "run_status": {"crew"} | BELOW_CONFIG,  # what rank 0 writes for those who watch
     "opening": {"crew", "fault", "selection", "masking", "star_catalogue", "config"} | BELOW_CONFIG,  # before the work
+    "placing": {"mpi"} | SURVEY,  # where exposures lie, read by all ranks
     "fault": {"errors"},  # errors made on purpose
     "selftest": {"fault", "io", "errors"},  # trials of an installation: the program as a user starts it
     "crew": {"fault", "units", "config"} | BELOW_CONFIG,  # what a rank does with a unit

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -85,6 +85,11 @@ class ExposurePaths:
     image: Path
     weight: Path | None
     flag: Path | None = None
+
+    def by(self, where: Callable[[Path], Path]) -> ExposurePaths:
+        """Return other places of the same files; `where` gives that of each."""
+        weight, flag = (None if path is None else where(path) for path in (self.weight, self.flag))
+        return ExposurePaths(where(self.image), weight, flag)
 
 
 def read_headers(path: Path | str) -> list[tuple[str, str]]:

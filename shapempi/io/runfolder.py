@@ -5,6 +5,7 @@ RUN/journal.jsonl           what happened, line by line (`shapempi.io.journal`)
 RUN/status.json             how things stand
 RUN/config.digest           digest of the configuration with which the units were made, code.digest that of the code
 RUN/ledger.h5               where the committed units lie (`shapempi.io.ledger`)
+RUN/footprints.h5           where the CCDs of the exposures lie (`shapempi.survey.footprint_store`)
 RUN/lock                    held by rank 0 while it runs
 """
 

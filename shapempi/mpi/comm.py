@@ -72,6 +72,9 @@ class Comm(Protocol):
     def share(self, content: Any) -> Any:
         """Return rank 0's value on every rank.  Collective: before the farm starts only."""
 
+    def collect(self, content: Any) -> list[Any]:
+        """Return all ranks' values on rank 0, [] on the others.  Collective: before the farm starts only."""
+
     def barrier(self) -> None:
         """Wait for all ranks.  Collective: before the farm starts only."""
 
@@ -116,6 +119,10 @@ class SerialComm:
     def share(self, content: Any) -> Any:
         """Return the value itself."""
         return content
+
+    def collect(self, content: Any) -> list[Any]:
+        """Return the value in a list."""
+        return [content]
 
     def barrier(self) -> None:
         """Do nothing: nobody to wait for."""
@@ -270,6 +277,10 @@ class MpiComm:
     def share(self, content: Any) -> Any:
         """Return rank 0's value on every rank.  Collective: before the farm starts only."""
         return self._comm.bcast(content, root=0)
+
+    def collect(self, content: Any) -> list[Any]:
+        """Return all ranks' values on rank 0, [] on the others.  Collective: before the farm starts only."""
+        return self._comm.gather(content, root=0) or []
 
     def barrier(self) -> None:
         """Wait for all ranks.  Collective: before the farm starts only."""

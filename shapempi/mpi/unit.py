@@ -137,6 +137,8 @@ class Outcome:
         When it began [s since 1970].
     cost : float
         Time that was predicted for it [s].
+    counts : mapping of str to int
+        What it counted beside its time, by name.
     children : tuple of Unit
         Units that follow from this one; they travel to rank 0 and are not part of the record.
     """
@@ -159,6 +161,7 @@ class Outcome:
     attempt: int = 1
     begin: float = 0.0
     cost: float = 0.0
+    counts: Mapping[str, int] = field(default_factory=dict)
     children: tuple[Unit, ...] = ()
 
     def failed_by(self, error: BaseException, failure: Failure = Failure.SCIENCE) -> Outcome:
@@ -196,4 +199,5 @@ class Outcome:
             "attempt": self.attempt,
             "begin": round(self.begin, 3),
             "cost": round(self.cost, 3),
+            "counts": dict(self.counts),
         }

@@ -35,6 +35,8 @@ class RunSummary:
         Processor time of the units [s].
     rss_peak : int
         Largest resident memory of a rank [byte].
+    counts : Counter
+        What the units counted, by name.
     failures : list of (uid, error class, reason)
         Units that failed or are blocked.
     refused : list of (uid, reason)
@@ -48,6 +50,7 @@ class RunSummary:
     elapsed: float = 0.0
     cpu: float = 0.0
     rss_peak: int = 0
+    counts: Counter[str] = field(default_factory=Counter)
     failures: list[tuple[str, str, str]] = field(default_factory=list)
     refused: list[tuple[str, str]] = field(default_factory=list)
 
@@ -80,6 +83,7 @@ class RunSummary:
         self.elapsed += float(outcome["elapsed"])
         self.cpu += float(outcome["cpu"])
         self.rss_peak = max(self.rss_peak, int(outcome["rss_peak"]))
+        self.counts.update(outcome.get("counts") or {})  # not in journals of older versions
         if state != "done":
             self.failures.append((str(outcome["uid"]), str(outcome["error"]) or state, str(outcome["reason"])))
         elif outcome["reason"]:
@@ -115,6 +119,12 @@ class RunSummary:
             text.append(
                 f"wall {duration(wall)}, {self.cpu / 3600:.3f} core-hours in units, workers busy {min(busy, 1.0):.0%}, "
                 f"memory peak {self.rss_peak / 2**30:.2f} GiB"
+            )
+        if self.counts:
+            text.append(
+                f"exposure files on the nodes' disks: {self.counts['cache_hits']} found, "
+                f"{self.counts['cache_copies']} copied ({self.counts['cache_bytes'] / 2**30:.2f} GiB), "
+                f"{self.counts['cache_originals']} read from where they are"
             )
         return text + self.failure_lines()
 

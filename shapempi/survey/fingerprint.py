@@ -7,11 +7,9 @@ from pathlib import Path
 
 from shapempi.survey.graph import SurveyPlan
 from shapempi.survey.inputs import SurveyInputs
+from shapempi.survey.placed_exposure import Looks
 
 __all__ = ["changed_files", "fingerprint"]
-
-#: Size [byte] and date of the last change [ns since 1970] of a file.
-Looks = tuple[int, int]
 
 
 def fingerprint(inputs: SurveyInputs, plan: SurveyPlan) -> dict[str, Looks]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 
 from shapempi.errors import DataError, MissingInputError
 from shapempi.ids import CcdId, TileId
 from shapempi.io.tile import tile_image_hdu
 from shapempi.survey.footprints import CcdFootprint, touching
 from shapempi.survey.inputs import Problem, SurveyInputs
+from shapempi.survey.placed_exposure import PlacedExposure
 from shapempi.wcs import Wcs
 
 __all__ = ["SurveyPlan", "TilePlan", "make_plan"]
@@ -108,13 +109,18 @@ class SurveyPlan:
         )
 
 
-def make_plan(inputs: SurveyInputs, *, margin: float = 50.0) -> SurveyPlan:
-    """Plan the units of a survey: one pass over the headers of every exposure.
+def make_plan(
+    inputs: SurveyInputs, placed: Mapping[int, PlacedExposure] | None = None, *, margin: float = 50.0
+) -> SurveyPlan:
+    """Plan the units of a survey.
 
     Parameters
     ----------
     inputs : SurveyInputs
         The input files.
+    placed : mapping of int to PlacedExposure, optional
+        All exposures, where they have been read already; else this is one pass over the headers of those that
+        `inputs.store` does not know.
     margin : float, optional
         Width [pixel] by which tiles are enlarged when CCDs are looked for.
 
@@ -123,16 +129,21 @@ def make_plan(inputs: SurveyInputs, *, margin: float = 50.0) -> SurveyPlan:
     SurveyPlan
         The plan; inactive CCDs and CCDs away from all tiles are left out.
     """
+    if placed is None:
+        known = inputs.known()
+        placed = {
+            exposure: inputs.place(exposure, known[exposure].looks if exposure in known else None) or known[exposure]
+            for exposure in inputs.exposures
+        }
     problems = list(inputs.problems)
     footprints: dict[int, list[CcdFootprint]] = {}
     for exposure in inputs.exposures:
-        try:
-            placed = inputs.footprints(exposure)
-        except (DataError, MissingInputError) as error:
+        error = placed[exposure].error
+        if error:
             path = str(inputs.exposure_paths(exposure).image)
-            problems.append(Problem(path, str(error), f"exposure {exposure:07d}", "replace the file", missing=False))
+            problems.append(Problem(path, error, f"exposure {exposure:07d}", "replace the file", missing=False))
             continue
-        footprints[exposure] = [replace(footprint, header="") for footprint in placed]  # 40 x 4 kB per exposure
+        footprints[exposure] = placed[exposure].footprints(headers=False)
     pixels: dict[str, int] = {}
     costs: dict[str, float] = {}
     needed: dict[CcdId, CcdFootprint] = {}

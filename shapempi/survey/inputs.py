@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from shapempi.errors import ConfigError, DataError, MissingInputError
 from shapempi.ids import CcdId, TileId
 from shapempi.image import Image
 from shapempi.io.exposure import ExposurePaths, KeywordParams, read_ccd
+from shapempi.io.node_cache import NodeCache
 from shapempi.io.tile import TilePlanes, open_planes, read_tile, tile_exposures, tile_image_hdu
 from shapempi.params import REQUIRED, Params, key
+from shapempi.survey.footprint_store import FootprintStore
 from shapempi.survey.footprints import CcdFootprint, read_footprints
+from shapempi.survey.placed_exposure import Looks, PlacedExposure
 
-__all__ = ["InputParams", "Problem", "SurveyInputs", "find_inputs"]
+__all__ = ["InputParams", "Problem", "SurveyInputs", "find_inputs", "store_of"]
+
+#: Looks of a file that was not there; no file has them.
+_NO_LOOKS = (-1, -1)
 
 _EXPOSURE = r"\{exposure\}"
 _TILE = r"\{tile\}"
@@ -103,6 +109,10 @@ class SurveyInputs:
         Exposures without an image file.
     problems : tuple of Problem
         What is missing or unusable.
+    store : FootprintStore or None
+        What an earlier start of the run has learned of the exposures; None without a run.
+    cache : NodeCache or None
+        Where this process reads the pixels of exposures; None: from where they are.
     """
 
     params: InputParams
@@ -110,6 +120,8 @@ class SurveyInputs:
     exposures_of: Mapping[TileId, tuple[int, ...]] = field(default_factory=dict)
     absent: frozenset[int] = frozenset()
     problems: tuple[Problem, ...] = ()
+    store: FootprintStore | None = field(default=None, compare=False)
+    cache: NodeCache | None = field(default=None, compare=False)
 
     @property
     def exposures(self) -> tuple[int, ...]:
@@ -169,13 +181,19 @@ class SurveyInputs:
 
     def read_ccd(self, ccd: CcdId, box: tuple[int, int, int, int] | None = None) -> Image:
         """Read one CCD or a section of it; see `shapempi.io.exposure.read_ccd`."""
-        return read_ccd(
-            self.exposure_paths(ccd.exposure),
-            ccd.ccd,
-            box,
-            keywords=self.params.keywords,
-            survey_zero_point=self.params.mag_zp,
-        )
+        paths = self.exposure_paths(ccd.exposure)
+        copies = paths if self.cache is None else paths.by(self.cache.path)
+        if copies != paths:
+            try:
+                image = self._read_ccd(copies, ccd, box)
+                return replace(image, path=image.path.replace(str(copies.image), str(paths.image)))
+            except (DataError, MissingInputError):
+                pass  # removed since, or the file is as bad as its copy: the message is about the file
+        return self._read_ccd(paths, ccd, box)
+
+    def _read_ccd(self, paths: ExposurePaths, ccd: CcdId, box: tuple[int, int, int, int] | None) -> Image:
+        """Read one CCD or a section of it from some files."""
+        return read_ccd(paths, ccd.ccd, box, keywords=self.params.keywords, survey_zero_point=self.params.mag_zp)
 
     def read_tile(self, tile: TileId, box: tuple[int, int, int, int] | None = None) -> tuple[Image, list[int]]:
         """Read a tile or a section of it; see `shapempi.io.tile.read_tile`."""
@@ -184,10 +202,49 @@ class SurveyInputs:
         )
 
     def footprints(self, exposure: int) -> list[CcdFootprint]:
-        """Place the CCDs of an exposure on the sky; see `shapempi.survey.footprints.read_footprints`."""
-        return read_footprints(
-            exposure, self.exposure_paths(exposure).image, n_ccd=self.params.n_ccd, keywords=self.params.keywords
-        )
+        """Place the CCDs of an exposure on the sky: by the store if it knows the file as it is, else by its headers.
+
+        See `shapempi.survey.footprints.read_footprints`.
+        """
+        path = self.exposure_paths(exposure).image
+        if self.store is not None and (looks := _looks(path)) is not None:
+            placed = self.store.read(exposure, looks)
+            if placed is not None:
+                return placed.footprints()
+        return self._read_footprints(exposure, path)
+
+    def place(self, exposure: int, known: Looks | None = None) -> PlacedExposure | None:
+        """Place the CCDs of an exposure on the sky by its headers; whatever is wrong with the file is in the answer.
+
+        Parameters
+        ----------
+        exposure : int
+            Exposure number.
+        known : tuple of int, optional
+            Size and date of a file of which all is known already.
+
+        Returns
+        -------
+        PlacedExposure or None
+            None if the file is the known one.
+        """
+        path = self.exposure_paths(exposure).image
+        looks = _looks(path)
+        if looks is not None and looks == known:
+            return None
+        try:
+            footprints = self._read_footprints(exposure, path)
+        except (DataError, MissingInputError) as error:
+            return PlacedExposure.of(exposure, looks or _NO_LOOKS, (), str(error))
+        return PlacedExposure.of(exposure, looks or _NO_LOOKS, footprints)
+
+    def known(self) -> dict[int, PlacedExposure]:
+        """Return what the store knows, by exposure, whether the files still are what they were or not."""
+        return {} if self.store is None else self.store.load()
+
+    def _read_footprints(self, exposure: int, path: Path) -> list[CcdFootprint]:
+        """Place the CCDs of an exposure on the sky by its headers."""
+        return read_footprints(exposure, path, n_ccd=self.params.n_ccd, keywords=self.params.keywords)
 
     def footprint(self, ccd: CcdId) -> CcdFootprint:
         """Place one CCD on the sky.
@@ -203,6 +260,35 @@ class SurveyInputs:
                     raise DataError(footprint.problem)
                 return footprint
         raise DataError(f"{self.exposure_paths(ccd.exposure).image}: there is no CCD {ccd.ccd}")
+
+
+def _looks(path: Path) -> Looks | None:
+    """Return size and date of a file, None if it is not there."""
+    try:
+        looks = path.stat()
+    except OSError:
+        return None
+    return looks.st_size, looks.st_mtime_ns
+
+
+def store_of(params: InputParams, run_folder: Path) -> FootprintStore:
+    """Return the store of a run's footprints.
+
+    Parameters
+    ----------
+    params : InputParams
+        Names and places, which decide what is in it.
+    run_folder : Path
+        The run.
+    """
+    keywords = params.keywords
+    return FootprintStore.of(
+        run_folder,
+        exposures=str(params.exposure_folder.absolute()),
+        image_name=params.image_name,
+        active=keywords.active,
+        valid_section=keywords.valid_section,
+    )
 
 
 def _present(path: Path) -> Path:
@@ -247,13 +333,15 @@ def _wanted_tiles(params: InputParams) -> list[TileId]:
     return sorted(tiles)
 
 
-def find_inputs(params: InputParams) -> SurveyInputs:
+def find_inputs(params: InputParams, run_folder: Path | None = None) -> SurveyInputs:
     """Look for everything that the survey needs: one header per tile, no pixels.
 
     Parameters
     ----------
     params : InputParams
         Names and places.
+    run_folder : Path, optional
+        The run, where an earlier start may have kept what it has learned of the exposures.
 
     Returns
     -------
@@ -316,7 +404,8 @@ def find_inputs(params: InputParams) -> SurveyInputs:
             problem = _absent(paths.flag, "flag", needed_by)
             cure = f"{problem.cure}, or set flag_required = false to do without flags"
             problems.append(Problem(problem.path, problem.reason, problem.needed_by, cure))
-    return SurveyInputs(params, tuple(tiles), exposures_of, frozenset(absent), tuple(problems))
+    store = None if run_folder is None else store_of(params, run_folder)
+    return SurveyInputs(params, tuple(tiles), exposures_of, frozenset(absent), tuple(problems), store)
 
 
 def _absent(path: Path, role: str, needed_by: str) -> Problem:

@@ -34,6 +34,7 @@ def test_the_same_bits(reference, survey, tmp_path, n_rank):
     assert result.code == 0, result
     used = {outcome["rank"] for outcome in last_job(folder).values()}
     assert used <= ({0, 1} if n_rank == 1 else set(range(1, n_rank)))
+    assert (folder / "run" / "plan.json").read_text() == (reference / "run" / "plan.json").read_text()
     assert verb(folder, "gather", "run").code == 0
     assert differences(folder, reference) == []
 

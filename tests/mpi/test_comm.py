@@ -53,6 +53,8 @@ from shapempi.mpi.comm import connect
 import time
 with connect() as comm:
     assert comm.share({"job": comm.rank}) == {"job": 0}
+    gathered = comm.collect({comm.rank: "x" * 100000 * comm.rank})
+    assert [len(x[k]) for k, x in enumerate(gathered)] == ([0, 100000, 200000] if comm.rank == 0 else [])
     if comm.rank == 0:
         got = sorted((m.source, m.tag, len(m.content)) for m in (comm.receive() for _ in range(4)))
         assert got == [(1, 5, 3), (1, 6, 1000000), (2, 5, 3), (2, 6, 1000000)], got
@@ -157,3 +159,4 @@ def test_nobody_to_talk_to():
         comm.barrier()
         comm.flush()
         assert comm.share(3) == 3
+        assert comm.collect(3) == [3]
