@@ -16,7 +16,7 @@ from shapempi.selftest import launch, miniature
 from shapempi.selftest.faults import FAULTS, Fault
 from shapempi.selftest.trial import DEADLINE, Trial, TrialError
 
-__all__ = ["Campaign", "Finding", "run_campaign"]
+__all__ = ["Campaign", "Finding", "run_campaign", "try_fault"]
 
 
 @dataclass(frozen=True)
@@ -145,7 +145,7 @@ def run_campaign(
         for index, fault in enumerate(chosen):
             rng = np.random.default_rng([seed, repeat, FAULTS.index(fault)])
             place = folder / f"trial-{repeat:03d}-{index:02d}"
-            finding = _try(fault, survey, place, rng, tuple(options), reference)
+            finding = try_fault(fault, survey, place, rng, tuple(options), reference)
             campaign.findings.append(finding)
             report(
                 f"{len(campaign.findings)}/{n_trial * len(chosen)} {fault.name}: {finding.problem or 'as promised'}, "
@@ -173,7 +173,7 @@ def _reference(folder: Path) -> tuple[Path, dict[str, Any]]:
     return sky / "survey", dict(miniature.tables(trial.run_folder / "catalogue.h5"))
 
 
-def _try(
+def try_fault(
     fault: Fault,
     survey: Path,
     place: Path,
@@ -181,7 +181,28 @@ def _try(
     options: tuple[str, ...],
     reference: dict[str, Any],
 ) -> Finding:
-    """Make a fault, resume, compare."""
+    """Make a fault in a run of its own, resume, compare.
+
+    Parameters
+    ----------
+    fault : Fault
+        The fault.
+    survey : Path
+        The survey in miniature.
+    place : Path
+        A new folder.
+    rng : numpy.random.Generator
+        Chooses moments, ranks and files.
+    options : tuple of str
+        Options of the launcher.
+    reference : dict
+        `miniature.tables` of the catalogue of an undisturbed run.
+
+    Returns
+    -------
+    Finding
+        What became of it.
+    """
     start = time.monotonic()
     trial = Trial(survey, place, rng, options, fault.block_size, fault.silence)
     problem = ""

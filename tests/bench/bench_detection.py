@@ -19,7 +19,7 @@ from tile_field import draw_tile
 
 from shapempi.engines.detection_native import NativeDetection
 from shapempi.ids import TileId
-from shapempi.io.parts import PartReader, PartWriter
+from shapempi.io.parts import PartWriter
 from shapempi.io.starcat import STAR_DTYPE
 from shapempi.measure.bright_stars import StarTable
 from shapempi.measure.mask import MaskRecipe
@@ -104,7 +104,7 @@ def measure_tile(folder, weight_name, size, seed):
     tile, run = TileParams(), Path(tempfile.mkdtemp(dir=folder))
     detector = NativeDetection(tile.detection)
     stars, recipe = StarTable(bright_stars(size, seed)), MaskRecipe(tile.mask)
-    stage = TileStage(SurveyInputs(params), PartReader(run), stars, recipe, tile, detector, 1000)
+    stage = TileStage(SurveyInputs(params), stars, recipe, tile, detector, 1000)
     watch = Stopwatch()
     product, n_row = stage.process({"tile": str(TILE), "ccds": []}, {}, watch)
     with watch("commit"):

@@ -78,7 +78,7 @@ def process(folder, *, strip_rows=512, detector=None, **names):
     tile = TileParams.model_validate({"detection": {"strip_rows": strip_rows}})
     inputs = SurveyInputs(InputParams(exposure_folder=folder, tile_folder=folder, **names))
     detector = detector or NativeDetection(tile.detection)
-    stage = TileStage(inputs, None, stars(), MaskRecipe(tile.mask), tile, detector, 50)
+    stage = TileStage(inputs, stars(), MaskRecipe(tile.mask), tile, detector, 50)
     product, n_row = stage.process({"tile": str(TILE), "ccds": []}, {}, Stopwatch())
     assert n_row == len(product.arrays["objects"])
     return product
