@@ -11,6 +11,7 @@ A unit's product is committed under a name that says from what it was made, besi
 
 from __future__ import annotations
 
+import sys
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
@@ -113,7 +114,7 @@ def first_units(plan: SurveyPlan, n_worker: int = 1) -> list[Unit]:
 def _ccd_unit(ccd: CcdId, plan: SurveyPlan, region: int) -> Unit:
     """Return the unit of one CCD."""
     return Unit(
-        ccd.uid,
+        sys.intern(ccd.uid),
         "ccd",
         cost=plan.costs[ccd.uid],
         priority=_PRIORITY["ccd"],
@@ -202,7 +203,7 @@ def block_units(tile: TileId, digest: str, product: Product, region: int = 0) ->
             ),
             priority=_PRIORITY["block"],
             needs=(tile.uid,),
-            after=tuple(ccd.uid for ccd in seen),
+            after=tuple(sys.intern(ccd.uid) for ccd in seen),  # one text for all blocks that see it
             payload={"tile": str(tile), "index": index, "digest": digest},
             size={"epoch": int(block["n_epoch"]), "object": int(block["n_object"]), "section": len(seen)},
             region=region,
