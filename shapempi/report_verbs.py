@@ -12,7 +12,7 @@ from shapempi.errors import ConfigError
 from shapempi.gather import read_plan
 from shapempi.io.catalog import read_missing, read_table
 from shapempi.io.journal import read_journal
-from shapempi.io.parts import scan
+from shapempi.io.ledger import Ledger
 from shapempi.io.truth import read_truth
 from shapempi.report.document import Block, Listing, Paragraph, Picture
 from shapempi.report.figures import draw_overview
@@ -46,7 +46,7 @@ def status(options: argparse.Namespace) -> int:
 
 def _count_committed(run_folder: Path) -> int:
     """Print the number of committed units: what the part files say, whatever the journal does."""
-    found = scan(run_folder)
+    found = Ledger.read(run_folder)
     print(len(found.locations))
     for text in found.damaged:
         print(f"shapempi: damaged part file: {text}", file=sys.stderr)

@@ -12,7 +12,8 @@ from shapempi.errors import ConfigError
 from shapempi.gather import read_plan
 from shapempi.ids import CcdId
 from shapempi.io.epoch_psf import STATUS_COLUMNS
-from shapempi.io.parts import PartReader, scan
+from shapempi.io.ledger import Ledger
+from shapempi.io.parts import PartReader
 from shapempi.io.psfex import read_psf
 from shapempi.measure.psf.outcome import PsfAcceptance, PsfStatus
 from shapempi.product import Product
@@ -84,7 +85,7 @@ class RunPsf:
 
     def __init__(self, folder: Path) -> None:
         plan = read_plan(folder)
-        found = scan(folder)
+        found = Ledger.read(folder)
         self.ccds = plan.ccds
         self.damaged = tuple(found.damaged)
         self._done = complete(found.locations, plan)

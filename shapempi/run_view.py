@@ -16,13 +16,14 @@ from shapempi.errors import ConfigError, MissingInputError
 from shapempi.gather import read_plan
 from shapempi.ids import BlockId, CcdId, TileId
 from shapempi.io.journal import read_journal
-from shapempi.io.parts import PartReader, scan
+from shapempi.io.ledger import Ledger
+from shapempi.io.parts import PartReader
 from shapempi.masking import read_recipe
 from shapempi.product import Location
 from shapempi.report.look_palette import bit_names
 from shapempi.survey.graph import TilePlan
 from shapempi.survey.inputs import SurveyInputs, store_of
-from shapempi.units import complete, of_blocks
+from shapempi.units import blocks_by_tile, complete
 from shapempi.wcs import angular_distance
 
 __all__ = ["ObjectId", "RunView"]
@@ -87,8 +88,9 @@ class RunView:
             store=store_of(self.settings.input, folder),
         )
         self.reader = PartReader(folder, patience=5.0)
-        self._committed = scan(folder).locations
-        self.done: dict[str, Location] = complete(self._committed, self.plan)
+        committed = Ledger.read(folder).locations
+        self.done: dict[str, Location] = complete(committed, self.plan)
+        self._blocks = blocks_by_tile(committed, self.plan)
 
     def parse(self, text: str) -> CcdId | TileId | ObjectId:
         """Return what a name means: `2243881-12`, `241.293` or `241.293:17`, with `ccd:` or `tile:` before it or not.
@@ -160,7 +162,7 @@ class RunView:
     def catalogue(self, tile: TileId, columns: Sequence[str]) -> tuple[np.ndarray, int]:
         """Return the catalogue of a tile's blocks that are done, sorted by NUMBER, and how many blocks are not done."""
         product = self.reader.read(self.need(tile.uid), names=())
-        places = of_blocks(self._committed, self.tile_plan(tile))
+        places = self._blocks.get(tile.uid, {})
         tables = [self.reader.read(place, names=("catalogue",)).arrays["catalogue"] for place in places.values()]
         if not tables:
             return np.zeros(0, dtype=[(name, "f8") for name in columns]), int(product.attrs["n_block"])
@@ -197,7 +199,7 @@ class RunView:
         blocks = product.arrays["blocks"]
         place = int(np.flatnonzero(product.arrays["block_objects"] == index)[0])
         block = BlockId(name.tile, int(np.searchsorted(blocks["first"], place, side="right") - 1))
-        location = of_blocks(self._committed, self.tile_plan(name.tile)).get(block.uid)
+        location = self._blocks.get(name.tile.uid, {}).get(block.uid)
         if location is None:
             return index, None, f"{block.uid} is {self.failure(block.uid) or 'not done yet'}"
         rows = self.reader.read(location, names=("catalogue",)).arrays["catalogue"]

@@ -32,7 +32,6 @@ __all__ = [
     "commit_name",
     "complete",
     "first_units",
-    "of_blocks",
     "predicted_seconds",
     "tile_digest",
     "with_block_cost",
@@ -274,11 +273,6 @@ def blocks_by_tile(committed: Mapping[str, _Place], plan: SurveyPlan) -> dict[st
             blocks = best.setdefault(tile, {})
             blocks[uid] = min(blocks.get(uid, candidate), candidate)
     return {tile: {uid: committed[name] for uid, (_, name) in blocks.items()} for tile, blocks in best.items()}
-
-
-def of_blocks(committed: Mapping[str, _Place], tile: TilePlan) -> dict[str, _Place]:
-    """Return the commits of a tile's blocks by uid, of each block the one that lost the fewest CCDs."""
-    return blocks_by_tile(committed, SurveyPlan((), (tile,), {}, {})).get(tile.tile.uid, {})
 
 
 def _tile_uid(uid: str) -> str:
