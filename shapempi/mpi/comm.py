@@ -170,7 +170,7 @@ class MpiComm:
         self._world = world
         self._comm = world.Dup()
         self._comm.Set_errhandler(MPI.ERRORS_RETURN)  # a dead rank is an event, where the library can say so
-        self._tolerant = bool(_tolerance(os.environ))
+        self._tolerant = _outlives_ranks(os.environ)
         self._lost: set[int] = set()
         self._deaths: deque[Message] = deque()
         self._status = MPI.Status()
@@ -197,11 +197,10 @@ class MpiComm:
             self._check(error)
             return True
 
-    def _check(self, error: Exception) -> None:
-        """Pass over an error that says that a rank has died; raise any other."""
-        code = error.Get_error_class() if isinstance(error, self._mpi.Exception) else None
+    def _check(self, error: Any) -> None:
+        """Pass over an error of MPI that says that a rank has died; raise any other."""
         failed = {getattr(self._mpi, name, None) for name in ("ERR_PROC_FAILED", "ERR_PROC_FAILED_PENDING")} - {None}
-        if code not in failed:
+        if error.Get_error_class() not in failed:
             raise error
 
     def receive(self, timeout: float | None = None, wake: int | None = None) -> Message | None:
@@ -320,12 +319,10 @@ def _exit_code(error: BaseException) -> int:
     return _EXIT_INTERRUPT if isinstance(error, KeyboardInterrupt) else _EXIT_INTERNAL
 
 
-def _tolerance(environ: Mapping[str, str]) -> str:
-    """Return the variable that says that a job outlives its ranks (Open MPI's ULFM); "" without one."""
-    for name in ("OMPI_MCA_mpi_ft_enable", "PRTE_MCA_prte_enable_ft"):
-        if environ.get(name, "").lower() in ("1", "true", "yes"):
-            return name
-    return ""
+def _outlives_ranks(environ: Mapping[str, str]) -> bool:
+    """Return whether the launcher keeps a job alive when a rank has died (Open MPI's ULFM)."""
+    names = ("OMPI_MCA_mpi_ft_enable", "PRTE_MCA_prte_enable_ft")
+    return any(environ.get(name, "").lower() in ("1", "true", "yes") for name in names)
 
 
 def _announced(environ: Mapping[str, str]) -> tuple[int, str]:

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-__all__ = ["Child", "Nursery", "family", "kill_family"]
+__all__ = ["Child", "Nursery", "exactly", "family", "kill_family"]
 
 _FORK, _BURY = b"F", b"B"
 #: Signals that the rank answers; its children live on until it says otherwise.
@@ -107,7 +107,10 @@ class Nursery:
     def bury(self, child: Child) -> int:
         """Wait for the end of a child that dies or was killed; return its exit code, or minus the signal."""
         self._control.sendall(_BURY + child.pid.to_bytes(8, "little"))
-        status = int.from_bytes(_exactly(self._control, 8), "little")
+        try:
+            status = int.from_bytes(exactly(self._control, 8), "little")
+        except EOFError as error:
+            raise OSError("the process that starts children has ended") from error
         child.socket.close()
         return os.waitstatus_to_exitcode(status)
 
@@ -118,15 +121,16 @@ class Nursery:
             os.waitpid(self._pid, 0)
 
 
-def _exactly(connection: socket.socket, n: int) -> bytes:
-    """Receive n bytes."""
-    data = b""
-    while len(data) < n:
-        more = connection.recv(n - len(data))
-        if not more:
-            raise OSError("the process that starts children has ended")
-        data += more
-    return data
+def exactly(connection: socket.socket, n: int) -> bytes:
+    """Receive n bytes; EOFError if the other end is closed before."""
+    parts = []
+    while n > 0:
+        part = connection.recv(min(n, 1 << 20))
+        if not part:
+            raise EOFError
+        parts.append(part)
+        n -= len(part)
+    return b"".join(parts)
 
 
 def _nurse(control: socket.socket, serve: Callable[[socket.socket], None]) -> None:
@@ -143,7 +147,7 @@ def _nurse(control: socket.socket, serve: Callable[[socket.socket], None]) -> No
             if order == _FORK:
                 living.add(_fork(control, serve))
             elif order == _BURY:
-                pid = int.from_bytes(_exactly(control, 8), "little")
+                pid = int.from_bytes(exactly(control, 8), "little")
                 _, status = os.waitpid(pid, 0)
                 living.discard(pid)
                 _end_orphans(living)
@@ -197,8 +201,9 @@ def _prctl(option: int, value: int) -> None:
 
 def _end_orphans(living: set[int]) -> None:
     """Kill what a dead child had started: it is the nursery's now."""
+    kept = {pid for child in living for pid in family(child)}
     for pid in family(os.getpid())[1:]:
-        if not any(pid in family(each) for each in living):
+        if pid not in kept:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
             with suppress(ChildProcessError):

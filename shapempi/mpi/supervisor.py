@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from shapempi.mpi.executor import Execute, Limits
-from shapempi.mpi.nursery import Child, Nursery, kill_family
+from shapempi.mpi.nursery import Child, Nursery, exactly, kill_family
 from shapempi.mpi.unit import Failure, Outcome, Place, State, Unit
 
 __all__ = ["Supervised", "serve"]
@@ -61,19 +61,8 @@ def _send(connection: socket.socket, data: bytes) -> None:
 
 def _receive(connection: socket.socket) -> bytes:
     """Return the next message; EOFError if the other end is closed."""
-    (length,) = _LENGTH.unpack(_exactly(connection, _LENGTH.size))
-    return _exactly(connection, length)
-
-
-def _exactly(connection: socket.socket, n: int) -> bytes:
-    parts = []
-    while n > 0:
-        part = connection.recv(min(n, 1 << 20))
-        if not part:
-            raise EOFError
-        parts.append(part)
-        n -= len(part)
-    return b"".join(parts)
+    (length,) = _LENGTH.unpack(exactly(connection, _LENGTH.size))
+    return exactly(connection, length)
 
 
 def _limit_memory(limit: int) -> None:

@@ -42,8 +42,6 @@ class Worker:
 
     Attributes
     ----------
-    n_unit : int
-        Units done here.
     stopped : bool
         Whether rank 0 has said that all is done.
     ranks_lost : bool
@@ -61,7 +59,6 @@ class Worker:
         self._n_note = 0
         self._beaten = self._heard = time.monotonic()
         self._begin = 0.0
-        self.n_unit = 0
         self.stopped = False
         self.ranks_lost = False
         comm.send(Ready(PROTOCOL, comm.host, os.getpid()), 0, READY)
@@ -113,7 +110,6 @@ class Worker:
         outcome = replace(outcome, attempt=lease.attempt, cost=lease.cost, begin=outcome.begin or self._begin)
         self._comm.send((lease.lease, outcome), 0, RESULT)
         self._beaten = time.monotonic()
-        self.n_unit += 1
 
     def _answer(self, message: Message) -> None:
         if message.tag == ASSIGN:

@@ -25,6 +25,7 @@ __all__ = [
     "launcher",
     "mpiexec",
     "ranks",
+    "runs",
     "started",
     "survivors",
     "wait_for",
@@ -179,12 +180,13 @@ def kill(process: Process) -> None:
 def survivors(pids: Sequence[int], within: float = 10.0) -> list[int]:
     """Return those of some processes that still run after a few seconds; a zombie does not."""
     deadline = time.monotonic() + within
-    while (left := [pid for pid in pids if _runs(pid)]) and time.monotonic() < deadline:
+    while (left := [pid for pid in pids if runs(pid)]) and time.monotonic() < deadline:
         time.sleep(0.02)
     return left
 
 
-def _runs(pid: int) -> bool:
+def runs(pid: int) -> bool:
+    """Return whether a process is there and no zombie."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

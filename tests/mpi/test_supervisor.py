@@ -15,6 +15,7 @@ from shapempi.mpi.executor import Inline, Limits
 from shapempi.mpi.nursery import Nursery
 from shapempi.mpi.supervisor import Supervised, serve
 from shapempi.mpi.unit import Failure, Outcome, Place, State, Unit
+from shapempi.selftest.launch import runs
 
 PATIENT = Limits(60.0, 2 * 2**30)
 PLACE = Place("parts/0001/rank-00001.h5", "/units/x#0", 1, 2)
@@ -159,7 +160,7 @@ def test_a_child_that_dies_between_units_costs_nothing(supervised):
     outcome, _ = do(supervised)
     pid = int(outcome.place.group.rpartition(" ")[2])
     os.kill(pid, signal.SIGKILL)
-    while running(pid):
+    while runs(pid):
         time.sleep(0.01)
     again, _ = do(supervised)
     assert again.state is State.DONE
@@ -172,16 +173,9 @@ def test_programs_of_a_child_end_with_it(supervised, tmp_path):
     assert outcome.failure is Failure.TIMEOUT
     pid = int((tmp_path / "pid").read_text())
     deadline = time.monotonic() + 10.0
-    while running(pid) and time.monotonic() < deadline:
+    while runs(pid) and time.monotonic() < deadline:
         time.sleep(0.01)
-    assert not running(pid)
-
-
-def running(pid):
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
-    except OSError:
-        return False
+    assert not runs(pid)
 
 
 def test_a_child_that_cannot_begin_says_why():
@@ -196,9 +190,9 @@ def test_nothing_is_left_at_the_end(tmp_path):
     executor = Supervised(Nursery.start(serve), make, None)
     outcome, _ = do(executor)
     pid = int(outcome.place.group.rpartition(" ")[2])
-    assert running(pid)
+    assert runs(pid)
     executor.close()
-    assert not running(pid)
+    assert not runs(pid)
 
 
 def test_a_large_message_arrives_whole():

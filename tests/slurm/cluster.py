@@ -20,6 +20,8 @@ from pathlib import Path
 from chain.program import search_path
 from mpi.launch import environment
 
+from shapempi.selftest.launch import runs
+
 #: The programs that must be there, and the packages that have them.
 PROGRAMS = ("slurmctld", "slurmd", "sbatch", "srun", "scontrol", "munged", "unshare")
 PACKAGES = "slurm-wlm slurm-client munge"
@@ -286,19 +288,11 @@ def _stop(cluster: Cluster) -> None:
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGTERM)
     deadline = time.monotonic() + 10.0
-    while (left := [pid for pid in pids if _runs(pid)]) and time.monotonic() < deadline:
+    while (left := [pid for pid in pids if runs(pid)]) and time.monotonic() < deadline:
         time.sleep(0.1)
     for pid in left:
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
-
-
-def _runs(pid: int) -> bool:
-    """Return whether a process is there and no zombie."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
-    except OSError:
-        return False
 
 
 def _fields(line: str) -> dict[str, str]:

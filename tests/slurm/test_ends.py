@@ -1,10 +1,7 @@
 """How a job ends before its run does, on a real Slurm: the time limit, a lost node, a lost rank."""
 
 import json
-import os
 import re
-import signal
-from pathlib import Path
 
 from chain.program import verb
 from chain.tiny import committed, differences, place
@@ -12,6 +9,7 @@ from slurm.test_jobs import logs, write_script
 
 from shapempi.fault import VARIABLE
 from shapempi.io.journal import read_journal
+from shapempi.selftest.launch import runs
 
 #: Every unit takes eight seconds more, so that a job has to end before the run.
 SLOW = {VARIABLE: "slow:begin:*:9999"}
@@ -110,17 +108,4 @@ def test_scancel_asks_the_run_to_drain(cluster, site, reference, survey, tmp_pat
     for other in cluster.jobs("shapempi"):
         if other["JobState"] in ("PENDING", "RUNNING"):
             cluster.cancel(other["JobId"])
-    assert all(not running(pid) for pid in pids_of(folder))
-
-
-def pids_of(folder):
-    """Return the processes that named themselves in a run's lock or status."""
-    return [json.loads((folder / "run" / "status.json").read_text())["pid"]]
-
-
-def running(pid):
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX" and signal.SIGUSR1 > 0
+    assert not runs(json.loads((folder / "run" / "status.json").read_text())["pid"])
