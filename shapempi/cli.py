@@ -13,6 +13,7 @@ from pathlib import Path
 from shapempi import (
     __version__,
     bench_verbs,
+    field_verbs,
     image_verbs,
     job_verbs,
     look_verbs,
@@ -113,6 +114,7 @@ def _parser() -> argparse.ArgumentParser:
     verb.set_defaults(verb=verbs.plan)
 
     job_verbs.add_jobscript(commands)
+    field_verbs.add_field(commands)
 
     verb = commands.add_parser("run", help="the main job (mpirun -n N shapempi run CONFIG); the same command resumes")
     verb.add_argument("config", type=Path, metavar="CONFIG", help="TOML file")

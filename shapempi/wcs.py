@@ -119,6 +119,11 @@ class Wcs:
         (dudx, dvdx), (dudy, dvdy) = columns
         return np.stack([dudx, dudy, dvdx, dvdy], axis=-1)
 
+    @property
+    def matrix(self) -> np.ndarray:
+        """The linear part [2, 2]: degrees on the tangent plane per pixel, whether the header has CD, PC or CROTA2."""
+        return np.array(self._wcs.pixel_scale_matrix)
+
     def pixel_scale(self, x: float, y: float) -> float:
         """Return the geometric-mean pixel scale [arcsec/pixel] at one position."""
         dudx, dudy, dvdx, dvdy = self.jacobian(np.array([x]), np.array([y]))[0]

@@ -28,6 +28,7 @@ MAY_IMPORT = {
         "image_verbs",
         "star_verbs",
         "look_verbs",
+        "field_verbs",
         "bench_verbs",
         "job_verbs",
         "selftest_verbs",
@@ -42,6 +43,8 @@ MAY_IMPORT = {
     "psf_verbs": {"validate_psf", "interpolate", "selection", "config"} | BELOW_CONFIG,
     "image_verbs": {"masking", "detecting", "config"} | BELOW_CONFIG,
     "star_verbs": {"star_extraction", "config"} | SURVEY,
+    "field_verbs": {"field", "report", "config"} | SURVEY,
+    "field": SURVEY,  # lists, links and copies of images, before there is a run
     "bench_verbs": {"farm_bench", "mpi_bench", "scaling"} | BELOW_CONFIG,
     "farm_bench": {"units"} | BELOW_CONFIG,  # the units and the schedule of a run, done in simulated time
     "mpi_bench": {"mpi"} | GROUND,  # the master of a run with units that do nothing

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -9,7 +10,15 @@ import numpy as np
 from shapempi.ids import TileId
 from shapempi.wcs import angular_distance
 
-__all__ = ["cell_of", "primary_of"]
+__all__ = ["cell_of", "n_column", "primary_of"]
+
+#: Numbers of columns are whole: 720 cos 60 deg is 360, whatever the last bit of the cosine says.
+_ROUNDING = 1e-9
+
+
+def n_column(y: int) -> int:
+    """Return how many columns a row of the grid has: those whose centres are below 360 degrees, one at least."""
+    return max(1, math.ceil(720.0 * math.cos(math.radians(y / 2.0 - 90.0)) - _ROUNDING))
 
 
 def cell_of(ra: np.ndarray, dec: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -31,7 +40,7 @@ def cell_of(ra: np.ndarray, dec: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     y = np.rint(2.0 * (np.asarray(dec, dtype=float) + 90.0)).astype(np.int64)
     cos_row = np.cos(np.radians(y / 2.0 - 90.0))
     x = np.rint(2.0 * (np.asarray(ra, dtype=float) % 360.0) * cos_row).astype(np.int64)
-    return np.where(x >= 720.0 * cos_row, 0, x), y
+    return np.where(x >= 720.0 * cos_row - _ROUNDING, 0, x), y
 
 
 def primary_of(ra: np.ndarray, dec: np.ndarray, tiles: Sequence[TileId]) -> np.ndarray:

@@ -3,17 +3,23 @@
 import numpy as np
 
 from shapempi.ids import TileId
-from shapempi.survey.grid import cell_of, primary_of
+from shapempi.survey.grid import cell_of, n_column, primary_of
 
 
 def test_centre_and_cell_agree_for_every_tile():
-    for y in range(1, 360):
-        n_column = int(np.ceil(720 * np.cos(np.radians(y / 2 - 90))))
-        tiles = [TileId(x, y) for x in range(min(n_column, 1000))]
+    for y in range(361):
+        tiles = [TileId(x, y) for x in range(n_column(y))]
         ra, dec = np.transpose([tile.centre for tile in tiles])
         x_found, y_found = cell_of(ra, dec)
         np.testing.assert_array_equal(y_found, y)
         np.testing.assert_array_equal(x_found, [tile.x for tile in tiles])
+
+
+def test_no_row_has_two_columns_of_one_centre():
+    for y in range(361):
+        ra = [TileId(x, y).centre[0] for x in range(n_column(y))]
+        assert np.all(np.diff(ra) > 0) and ra[-1] < 359.999999
+    assert (n_column(180), n_column(300), n_column(60), n_column(0), n_column(360)) == (720, 360, 360, 1, 1)
 
 
 def test_the_specifications_position():
