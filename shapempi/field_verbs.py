@@ -189,7 +189,7 @@ def select(options: argparse.Namespace) -> int:
     for problem in problems:
         _LOG.warning("%s", problem)
     if not found:
-        _LOG.warning("nothing found")
+        _LOG.warning("nothing found%s", "" if options.input is None else f" in {options.input}")
         return 1
     if options.plot is not None:
         _draw(options, found, TILE_SIDE if pattern.of_tiles else EXPOSURE_SIDE)
@@ -270,8 +270,9 @@ def _among(options: argparse.Namespace, pattern: NamePattern, listing: Listing) 
     if options.all or not pattern.of_tiles:
         return held
     nearest, own = nearest_tile(held, ra, dec), named_tile(ra, dec)
-    if nearest is not None and nearest.image != own:
-        _LOG.warning("tile %s is not in %s; the nearest that holds the position is listed", own, options.input)
+    if nearest is None or nearest.image != own:
+        instead = "the nearest that holds the position is listed" if held else "nor is another that holds the position"
+        _LOG.warning("tile %s is not in %s; %s", own, options.input, instead)
     return [] if nearest is None else [nearest]
 
 

@@ -69,8 +69,8 @@ def _pieces(text: str, n: int) -> list[str]:
     words = re.split(r"[\s,]+", text)
     if len(words) == 1:
         words = text.split("_")
-    if len(words) == 1 and text.count(".") == n - 1:
-        words = text.split(".")
+    if len(words) == 1 and all(re.search("[a-z:]", piece) for piece in text.lower().split(".")):
+        words = text.split(".")  # whole angles with units; a number alone may have a dot, too
     pieces: list[str] = []
     for word in words:
         if pieces and _UNIT.fullmatch(word):

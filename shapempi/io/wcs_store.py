@@ -110,4 +110,11 @@ def read_wcs_store(path: Path) -> np.ndarray:
             table = file[_TABLE].read()
     except (OSError, KeyError, StopIteration) as error:
         raise DataError(f"{path}: not a WCS store of `shapempi headers`: {error}") from error
-    return np.ascontiguousarray(table, dtype=table.dtype.newbyteorder("="))
+    # texts as bytes, as HDF5 has them: a quarter of the memory
+    dtype = [(name, _as_bytes(table.dtype[name].base), table.dtype[name].shape) for name in table.dtype.names]
+    return table.astype(dtype)
+
+
+def _as_bytes(dtype: np.dtype) -> np.dtype:
+    """Return a native dtype, of texts that of bytes."""
+    return np.dtype(f"S{dtype.itemsize // 4}") if dtype.kind == "U" else dtype.newbyteorder("=")

@@ -82,7 +82,8 @@ def draw_field_map(
     if len(names) <= _MOST_NAMES:
         centres = np.stack(wcs.all_world2pix(ra, dec, 0), axis=-1)
         for name, (x, y) in zip(names, centres, strict=True):
-            axes.text(x, y, name, ha="center", va="center", fontsize=7, clip_on=True)
+            box = {"facecolor": "white", "edgecolor": "none", "pad": 1.0}
+            axes.text(x, y, name, ha="center", va="center", fontsize=7, clip_on=True, bbox=box)
     if outline is not None:
         line = np.stack(wcs.all_world2pix(outline[:, 0], outline[:, 1], 0), axis=-1)
         axes.plot(line[:, 0], line[:, 1], "--", color=COLOURS[1], lw=1.2)
@@ -97,7 +98,9 @@ def draw_field_map(
     axes.set(xlim=(low[0] - margin, high[0] + margin), ylim=(low[1] - margin, high[1] + margin), title=title)
     axes.set_aspect("equal")
     axes.grid(color="0.8", lw=0.5)
-    axes.set(xlabel="RA", ylabel="Dec")
+    for coordinate, label in zip(axes.coords, ("RA [deg]", "Dec [deg]"), strict=True):  # type: ignore[attr-defined]
+        coordinate.set_format_unit("deg", decimal=True, show_decimal_unit=False)
+        coordinate.set_axislabel(label)
     save(figure, path)
 
 

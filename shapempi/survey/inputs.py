@@ -142,8 +142,7 @@ class SurveyInputs:
         """Return the image and the weight file of a tile, whether they exist or not."""
         params = self.params
         image, weight = (
-            _present(params.tile_folder / name.replace("{tile}", str(tile)))
-            for name in (params.tile_name, params.tile_weight_name)
+            _tile_file(params.tile_folder, name, tile) for name in (params.tile_name, params.tile_weight_name)
         )
         return image, weight
 
@@ -153,7 +152,7 @@ class SurveyInputs:
         if not params.tile_detection_name:
             return None
         names = params.tile_detection_name, params.tile_detection_weight_name or params.tile_weight_name
-        image, weight = (_present(params.tile_folder / name.replace("{tile}", str(tile))) for name in names)
+        image, weight = (_tile_file(params.tile_folder, name, tile) for name in names)
         return image, weight
 
     def open_tile(self, tile: TileId) -> TilePlanes:
@@ -297,6 +296,12 @@ def _present(path: Path) -> Path:
         return path
     other = path.with_suffix("") if path.suffix == ".fz" else path.with_name(path.name + ".fz")
     return other if other.is_file() else path
+
+
+def _tile_file(folder: Path, name: str, tile: TileId) -> Path:
+    """Return the file of a tile: with XXX.YYY in its name, or with the pipeline's XXX-YYY if only that exists."""
+    paths = [_present(folder / name.replace("{tile}", form)) for form in (str(tile), str(tile).replace(".", "-"))]
+    return next((path for path in paths if path.is_file()), paths[0])
 
 
 def _wanted_tiles(params: InputParams) -> list[TileId]:
