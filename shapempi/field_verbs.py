@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -21,9 +22,9 @@ from shapempi.field.links import make_links, plan_links
 from shapempi.field.search import at_position, cut_exposures, in_area, nearest_tile, with_number
 from shapempi.field.sky_region import SkyRectangle
 from shapempi.field.tile_exposure_list import read_tile_exposures, tile_files, write_exposure_list
-from shapempi.field.tile_search import check_tile, named_tile, tiles_at, tiles_in
+from shapempi.field.tile_search import centre_of, check_tile, named_tile, tiles_at, tiles_in
 from shapempi.field.wcs_table import make_wcs_table
-from shapempi.ids import TileId, exposure_name
+from shapempi.ids import TileId
 from shapempi.io.catalog import refuse_existing
 from shapempi.io.exposure import CFIS_KEYWORDS
 from shapempi.io.id_list import ImageId, id_order, parse_id, read_ids, written_id
@@ -237,7 +238,7 @@ def _listing(options: argparse.Namespace, pattern: NamePattern) -> Listing | Non
 
 
 def _of_grid(tile: TileId, pattern: NamePattern) -> ListedImage:
-    return ListedImage(tile, pattern.names(tile)[0], *tile.centre)
+    return ListedImage(tile, pattern.names(tile)[0], *centre_of(tile))
 
 
 def _on_grid(options: argparse.Namespace) -> list[TileId]:
@@ -295,7 +296,7 @@ def _exposures_of_tiles(options: argparse.Namespace, pattern: NamePattern) -> tu
     listing = _listing(options, pattern)
     known = {} if listing is None else {each.image: each for each in listing.images}
     numbers = sorted({number for each in read for number in each.exposures})
-    absent = [exposure_name(number) for number in numbers if known and number not in known]
+    absent = [written_id(number) for number in numbers if known and number not in known]
     if absent:
         problems.append(f"{options.input}: there is no {', '.join(absent)}, from which the tiles were made")
     found = [known.get(number) or ListedImage(number, pattern.names(number)[0]) for number in numbers]
@@ -318,7 +319,7 @@ def _draw(options: argparse.Namespace, found: Sequence[ListedImage], side: float
     if not placed:
         raise DataError("a map needs positions, and none of these exposures has one; give a list that has them")
     rectangle = None if options.area is None else SkyRectangle.between(*parse_corners(options.area))
-    kind = "tiles" if isinstance(placed[0].image, TileId) else "exposures"
+    kind = ("tile" if isinstance(placed[0].image, TileId) else "exposure") + ("s" if len(placed) > 1 else "")
     draw_field_map(
         options.plot,
         [written_id(each.image) for each in placed],
@@ -329,7 +330,7 @@ def _draw(options: argparse.Namespace, found: Sequence[ListedImage], side: float
         point=None if options.coord is None else parse_position(options.coord),
         outline=None if rectangle is None else rectangle.outline(),
     )
-    print(options.plot)
+    print(options.plot, file=sys.stderr)  # standard output is the list
 
 
 def link(options: argparse.Namespace) -> int:
@@ -420,7 +421,9 @@ def _sources(options: argparse.Namespace, roles: Sequence[str]) -> Mapping[str, 
         address = getattr(options, f"{role}_from", None) or options.source
         if address not in opened:
             tree = LocalTree if options.copy else LinkedTree
-            opened[address] = open_vospace(address) if address.startswith(_VOSPACE) else tree(Path(address))
+            opened[address] = (
+                open_vospace(address) if address.startswith(_VOSPACE) else tree(Path(address), options.output)
+            )
         found[role] = opened[address]
     return found
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from shapempi.errors import DataError, MissingInputError
 from shapempi.field.image_name import NamePattern
+from shapempi.field.tile_search import centre_of
 from shapempi.ids import TileId
 from shapempi.io.exposure import CFIS_KEYWORDS, KeywordParams
 from shapempi.io.exposure_list import has_positions, read_exposure_list
@@ -189,7 +190,7 @@ def listed_images(
 def _placed(named: Iterable[tuple[ImageId, str]]) -> tuple[ListedImage, ...]:
     """Give tiles their centres; nobody knows those of exposures."""
     return tuple(
-        ListedImage(image, name, *image.centre) if isinstance(image, TileId) else ListedImage(image, name)
+        ListedImage(image, name, *centre_of(image)) if isinstance(image, TileId) else ListedImage(image, name)
         for image, name in named
     )
 

@@ -9,7 +9,8 @@ from pathlib import Path
 from shapempi.errors import ConfigError, DataError, MissingInputError
 from shapempi.field.image_name import NamePattern, id_in_name
 from shapempi.field.image_source import find_files
-from shapempi.ids import TileId, exposure_name
+from shapempi.ids import TileId
+from shapempi.io.id_list import written_id
 from shapempi.io.text import write_lines
 from shapempi.io.tile import tile_exposures, tile_image_hdu
 
@@ -40,7 +41,7 @@ class TileExposures:
     @property
     def names(self) -> list[str]:
         """The exposures by the observatory's names, `2243881p`."""
-        return [exposure_name(exposure) for exposure in self.exposures]
+        return [written_id(exposure) for exposure in self.exposures]
 
 
 def tile_files(sources: Sequence[Path], patterns: Sequence[NamePattern]) -> dict[TileId, Path]:

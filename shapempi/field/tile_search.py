@@ -11,10 +11,15 @@ from shapempi.ids import TileId
 from shapempi.survey.grid import cell_of, n_column
 from shapempi.wcs import angular_distance
 
-__all__ = ["check_tile", "named_tile", "tiles_at", "tiles_in"]
+__all__ = ["centre_of", "check_tile", "named_tile", "tiles_at", "tiles_in"]
 
 #: Rows of the grid: the poles have one each.
 _LAST_ROW = 360
+
+
+def centre_of(tile: TileId) -> tuple[float, float]:
+    """Return the centre of a tile, RA and Dec [deg]."""
+    return tile.centre
 
 
 def check_tile(tile: TileId) -> TileId:
@@ -30,7 +35,7 @@ def check_tile(tile: TileId) -> TileId:
     columns = n_column(tile.y)
     if tile.x >= columns:
         raise ConfigError(
-            f"the grid has no tile {tile}: row {tile.y:03d} (Dec {tile.centre[1]:g}) has the columns "
+            f"the grid has no tile {tile}: row {tile.y:03d} (Dec {centre_of(tile)[1]:g}) has the columns "
             f"000 to {columns - 1:03d}"
         )
     return tile
@@ -53,7 +58,7 @@ def tiles_at(ra: float, dec: float) -> list[TileId]:
         reach = columns if columns <= 30 else 2
         near.update(TileId((middle + step) % columns, y) for step in range(-reach, reach + 1))
     tiles = sorted(near)
-    centres = np.array([tile.centre for tile in tiles])
+    centres = np.array([centre_of(tile) for tile in tiles])
     held = in_square(ra, dec, centres[:, 0], centres[:, 1], TILE_SIDE)
     return [tile for tile, holds in zip(tiles, held, strict=True) if holds]
 
@@ -75,7 +80,7 @@ def named_tile(ra: float, dec: float) -> TileId | None:
     own, held = TileId(int(x[0]), int(y[0])), tiles_at(ra, dec)
     if own in held or not held:
         return own if held else None
-    centres = np.array([tile.centre for tile in held])
+    centres = np.array([centre_of(tile) for tile in held])
     return held[int(np.argmin(angular_distance(centres[:, 0], centres[:, 1], ra, dec)))]
 
 

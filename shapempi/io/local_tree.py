@@ -21,6 +21,8 @@ class LocalTree:
     ----------
     root : Path
         The folder; links to folders are followed, each folder is looked at once.
+    without : Path, optional
+        A folder below it that is not looked at: that of the copies.
 
     Raises
     ------
@@ -28,16 +30,17 @@ class LocalTree:
         If it is no folder.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, without: Path | None = None) -> None:
         if not root.is_dir():
             raise MissingInputError(f"{root}: this folder does not exist; correct --from")
         self.root = root
+        self._without = without
 
     @cached_property
     def _files(self) -> dict[str, list[Path]]:
         """The files of the tree by name."""
         found: dict[str, list[Path]] = {}
-        seen: set[str] = set()
+        seen = set() if self._without is None else {os.path.realpath(self._without)}
         for folder, inner, names in os.walk(self.root, followlinks=True):
             real = os.path.realpath(folder)
             if real in seen:

@@ -20,6 +20,8 @@ MAP_ENDINGS = (".png", ".pdf")
 
 #: More squares than this have no names on the map.
 _MOST_NAMES = 60
+#: Names of squares nearer than this stand together, and this high above the centres [sides].
+_NEAR, _ABOVE = 0.15, 0.25
 #: Points along each side of a square.
 _N_SIDE = 5
 
@@ -74,6 +76,7 @@ def draw_field_map(
     wcs.wcs.crval = _middle(ra, dec)
     wcs.wcs.cdelt = -1.0, 1.0
     figure = new_figure(8.0, 7.5)
+    figure.suptitle(title)  # near a pole RA is written where the panel would have its title
     axes: matplotlib.axes.Axes = figure.add_subplot(projection=wcs)
     corners = _squares(ra, dec, side)
     lines = np.stack(wcs.all_world2pix(corners[..., 0], corners[..., 1], 0), axis=-1)
@@ -81,21 +84,23 @@ def draw_field_map(
     shown = [lines.reshape(-1, 2)]
     if len(names) <= _MOST_NAMES:
         centres = np.stack(wcs.all_world2pix(ra, dec, 0), axis=-1)
-        for name, (x, y) in zip(names, centres, strict=True):
+        for group in _together(centres, _NEAR * side):
+            x, y = centres[group].mean(axis=0)
+            text = "\n".join(names[i] for i in group)
             box = {"facecolor": "white", "edgecolor": "none", "pad": 1.0}
-            axes.text(x, y, name, ha="center", va="center", fontsize=7, clip_on=True, bbox=box)
+            axes.text(x, y + _ABOVE * side, text, ha="center", va="center", fontsize=7, clip_on=True, bbox=box)
     if outline is not None:
         line = np.stack(wcs.all_world2pix(outline[:, 0], outline[:, 1], 0), axis=-1)
         axes.plot(line[:, 0], line[:, 1], "--", color=COLOURS[1], lw=1.2)
         shown.append(line)
     if point is not None:
         x, y = wcs.all_world2pix(*point, 0)
-        axes.plot(x, y, "+", color=COLOURS[1], ms=14, mew=2)
+        axes.plot(x, y, "+", color=COLOURS[1], ms=14, mew=2, zorder=5)
         shown.append(np.array([[x, y]]))
     every = np.concatenate(shown)
     low, high = every.min(axis=0), every.max(axis=0)
     margin = 0.06 * (high - low).max()
-    axes.set(xlim=(low[0] - margin, high[0] + margin), ylim=(low[1] - margin, high[1] + margin), title=title)
+    axes.set(xlim=(low[0] - margin, high[0] + margin), ylim=(low[1] - margin, high[1] + margin))
     axes.set_aspect("equal")
     axes.grid(color="0.8", lw=0.5)
     for coordinate, label in zip(axes.coords, ("RA [deg]", "Dec [deg]"), strict=True):  # type: ignore[attr-defined]
@@ -109,6 +114,19 @@ def _middle(ra: np.ndarray, dec: np.ndarray) -> tuple[float, float]:
     ra, dec = np.radians(ra), np.radians(dec)
     x, y, z = (float(np.mean(v)) for v in (np.cos(dec) * np.cos(ra), np.cos(dec) * np.sin(ra), np.sin(dec)))
     return float(np.degrees(np.arctan2(y, x)) % 360.0), float(np.degrees(np.arctan2(z, np.hypot(x, y))))
+
+
+def _together(centres: np.ndarray, near: float) -> list[list[int]]:
+    """Return the indices of centres [n, 2] in groups: each is near the first of its group."""
+    groups: list[list[int]] = []
+    for i, centre in enumerate(centres):
+        for group in groups:
+            if np.hypot(*(centres[group[0]] - centre)) < near:
+                group.append(i)
+                break
+        else:
+            groups.append([i])
+    return groups
 
 
 def _squares(ra: np.ndarray, dec: np.ndarray, side: float) -> np.ndarray:

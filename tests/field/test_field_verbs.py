@@ -194,9 +194,10 @@ def test_fetching(field, caplog):
     (field / "tiles.txt").write_text("241.293\n")
     ask = ["fetch-images", "ids.txt", "tiles.txt", "--from", ".", "--output", "got", "--wait", "0"]
     result = verb(field, *ask)
-    # the folder that is fetched into is below the tree, but was empty when the tree was read
     assert result.code == 1 and "5 files fetched, 0 were there; 3 IDs, 1 failed: 9999999p" in result.out
     assert "9999999p: 9999999p.fits.fz is not below" in caplog.text
+    # the folder that is fetched into is below the tree, and does not count
+    assert "0 files fetched, 5 were there" in verb(field, *ask).out
     result = verb(field, "fetch-images", "ids.txt", "--from", "exposures", "--output", "new", "--files", "image,wait")
     assert result.code == 2 and "known are image, weight, flag" in result.err
 
