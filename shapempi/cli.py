@@ -13,6 +13,7 @@ from pathlib import Path
 from shapempi import (
     __version__,
     bench_verbs,
+    convert_verbs,
     image_verbs,
     job_verbs,
     look_verbs,
@@ -194,6 +195,8 @@ def _parser() -> argparse.ArgumentParser:
     _add_star_verbs(commands)
     _add_benchmarks(commands)
     _add_trials(commands)
+
+    convert_verbs.add_convert(commands)
 
     verb = commands.add_parser("config", help="check a configuration, or print the reference of all keys")
     verb.add_argument("config", type=Path, metavar="CONFIG", nargs="?", help="TOML file to check")

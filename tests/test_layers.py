@@ -31,6 +31,7 @@ MAY_IMPORT = {
         "bench_verbs",
         "job_verbs",
         "selftest_verbs",
+        "convert_verbs",
         "engines",
         "grammar",
         "errors",
@@ -51,6 +52,8 @@ MAY_IMPORT = {
     "job_size": {"site"} | GROUND,
     "site": GROUND,  # where jobs run: files of the package, or one of the user's
     "selftest_verbs": {"selftest", "gather", "io", "errors"},
+    "convert_verbs": {"convert", "io", "errors"},
+    "convert": {"selection", "config"} | BELOW_CONFIG,  # ShapePipe's configurations as ours
     "look_verbs": {"look", "look_file", "look_unit", "look_object", "run_view"} | SURVEY,
     "look_object": {"look", "run_view", "stages", "measure", "report"} | SURVEY,  # one object in all epochs
     "look_unit": {"look", "run_view", "measure", "report"} | SURVEY,  # CCDs and tiles of a run

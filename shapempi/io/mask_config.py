@@ -14,7 +14,7 @@ from typing import Any
 
 from shapempi.errors import ConfigError
 
-__all__ = ["MaskConfiguration", "read_mask_configuration"]
+__all__ = ["MaskConfiguration", "mask_keys", "read_mask_configuration"]
 
 _SECTION = re.compile(r"\[([^\]]*)\]")
 _TRUTHS = dict.fromkeys(("true", "yes", "on", "1"), True) | dict.fromkeys(("false", "no", "off", "0"), False)
@@ -134,6 +134,14 @@ _SECTIONS: dict[str, _Keys] = {
     },
     "OTHER": {"TEMP_DIRECTORY": None, "KEEP_REG_FILE": None, "KEEP_INDIVIDUAL_MASK": None},
 }
+
+
+def mask_keys() -> dict[str, dict[str, str]]:
+    """Return the known keys by section, each with the name of its counterpart; empty for those without."""
+    return {
+        section: {name: target[0] if target else "" for name, target in keys.items()}
+        for section, keys in _SECTIONS.items()
+    }
 
 
 def read_mask_configuration(path: Path) -> MaskConfiguration:

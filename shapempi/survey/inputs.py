@@ -142,8 +142,7 @@ class SurveyInputs:
         """Return the image and the weight file of a tile, whether they exist or not."""
         params = self.params
         image, weight = (
-            _present(params.tile_folder / name.replace("{tile}", str(tile)))
-            for name in (params.tile_name, params.tile_weight_name)
+            _tile_file(params.tile_folder, name, tile) for name in (params.tile_name, params.tile_weight_name)
         )
         return image, weight
 
@@ -153,7 +152,7 @@ class SurveyInputs:
         if not params.tile_detection_name:
             return None
         names = params.tile_detection_name, params.tile_detection_weight_name or params.tile_weight_name
-        image, weight = (_present(params.tile_folder / name.replace("{tile}", str(tile))) for name in names)
+        image, weight = (_tile_file(params.tile_folder, name, tile) for name in names)
         return image, weight
 
     def open_tile(self, tile: TileId) -> TilePlanes:
@@ -297,6 +296,14 @@ def _present(path: Path) -> Path:
         return path
     other = path.with_suffix("") if path.suffix == ".fz" else path.with_name(path.name + ".fz")
     return other if other.is_file() else path
+
+
+def _tile_file(folder: Path, name: str, tile: TileId) -> Path:
+    """Return a file of a tile, XXX.YYY in its name or, if only that exists, XXX-YYY."""
+    dotted, dashed = (
+        _present(folder / name.replace("{tile}", text)) for text in (str(tile), f"{tile.x:03d}-{tile.y:03d}")
+    )
+    return dashed if dashed.is_file() and not dotted.is_file() else dotted
 
 
 def _wanted_tiles(params: InputParams) -> list[TileId]:

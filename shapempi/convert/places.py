@@ -1,0 +1,308 @@
+"""Where images are and how they are named, from the sections that get, split and mask them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from shapempi.convert.ini import Entry
+from shapempi.convert.module_run import ModuleRun, is_running_number
+from shapempi.convert.note import Assignment, Fate, Note
+from shapempi.convert.run_log import folder_of, is_reference, output_folder
+from shapempi.convert.value import list_of, path_of
+from shapempi.errors import DataError
+from shapempi.ids import TileId
+
+__all__ = ["Given", "Images", "find_places"]
+
+_EXPOSURE_KEYS = ("input.image_name", "input.weight_name", "input.flag_name")
+_TILE_KEYS = ("input.tile_name", "input.tile_weight_name")
+_TRUE = ("true", "yes", "on", "1")
+
+
+@dataclass(frozen=True)
+class Given:
+    """What the user says on the command line; it wins over the files.
+
+    Attributes
+    ----------
+    exposure_folder, tile_folder, star_catalogue, run_folder : Path or None
+        Values of the keys of these names.
+    """
+
+    exposure_folder: Path | None = None
+    tile_folder: Path | None = None
+    star_catalogue: Path | None = None
+    run_folder: Path | None = None
+
+
+@dataclass(frozen=True)
+class Images:
+    """A place where images may be.
+
+    Attributes
+    ----------
+    entry : Entry
+        The key that says so.
+    folder : Path or None
+        The folder; None if it is not known.
+    names : tuple of str
+        Names of the files, `{exposure}` or `{tile}` in them; an empty one is not known.
+    """
+
+    entry: Entry
+    folder: Path | None
+    names: tuple[str, ...]
+
+
+def find_places(runs: Sequence[ModuleRun], given: Given) -> Iterator[Assignment | Note]:
+    """Yield the keys of [input] and [run] that say where things are.
+
+    Parameters
+    ----------
+    runs : sequence of ModuleRun
+        The modules of all files.
+    given : Given
+        What the command line says.
+    """
+    exposures = [found for run in runs for found in _images(run, "exposure")]
+    tiles = [found for run in runs for found in _images(run, "tile")]
+    yield from _placed("exposure", exposures, _EXPOSURE_KEYS, given.exposure_folder)
+    yield from _placed("tile", tiles, _TILE_KEYS, given.tile_folder)
+    yield from _star_catalogue(runs, given.star_catalogue)
+    yield from _tiles(runs)
+    yield from _run_folder(runs, given.run_folder)
+
+
+def _images(run: ModuleRun, image: str) -> Iterator[Images]:
+    """Yield where a module gets the originals of exposures or tiles from, the better known first."""
+    readers = {
+        ("get_images", "exposure"): _fetched,
+        ("get_images", "tile"): _fetched,
+        ("split_exp", "exposure"): _split,
+        ("uncompress_fits", "tile"): _tile_files,
+        ("mask", "tile"): _tile_files,
+        ("sextractor", "tile"): _tile_files,
+    }
+    reader = readers.get((run.module, run.image)) if run.image == image else None
+    if reader is not None:
+        try:
+            yield from reader(run)
+        except ValueError:
+            return  # said where the key is read
+
+
+def _fetched(run: ModuleRun) -> Iterator[Images]:
+    """Read [GET_IMAGES_RUNNER]: the folder that is linked to, or the one that is downloaded to."""
+    mark = "{tile}" if run.image == "tile" else "{exposure}"
+    is_local = run.says("RETRIEVE") == "symlink"
+    path = run.own("INPUT_PATH" if is_local else "OUTPUT_PATH")
+    patterns = run.words("INPUT_FILE_PATTERN" if is_local else "OUTPUT_FILE_PATTERN")
+    ends, numbering = run.words("INPUT_FILE_EXT"), run.own("INPUT_NUMBERING")
+    if path is None or not patterns:
+        return
+    ends = ends if len(ends) == len(patterns) else [(ends or [".fits"])[0]] * len(patterns)
+    if is_local and numbering is not None:
+        number = "{tile}" if run.image == "tile" else "{exposure}p"
+        try:
+            names = [re.sub(numbering.value, number, name) + end for name, end in zip(patterns, ends, strict=True)]
+        except re.error as error:
+            raise ValueError(f"INPUT_NUMBERING is no regular expression: {error}") from error
+    else:
+        joined = (f"{name.rstrip('-')}-{mark}" for name in patterns)
+        names = [name + _one_dot(end) for name, end in zip(joined, ends, strict=True)]
+    yield Images(path, folder_of(list_of(path.value)[0], run), tuple(names))
+
+
+def _one_dot(end: str) -> str:
+    """Return `.fitsfz` for `.fits.fz`: ShapePipe's extensions have one dot."""
+    return "." + end.replace(".", "")
+
+
+def _split(run: ModuleRun) -> Iterator[Images]:
+    """Read [SPLIT_EXP_RUNNER]: the mosaics."""
+    entry = run.setting("INPUT_DIR")
+    if entry is None:
+        return
+    patterns = run.words("FILE_PATTERN") or ["image", "weight", "flag"]
+    ends = run.words("FILE_EXT") or [".fitsfz"]
+    ends = ends if len(ends) == len(patterns) else [ends[0]] * len(patterns)
+    names = tuple(f"{name}-{{exposure}}{end}" for name, end in zip(patterns, ends, strict=True))
+    yield Images(entry, _first_folder(entry, run), names)
+
+
+def _tile_files(run: ModuleRun) -> Iterator[Images]:
+    """Read what a module takes of tiles: image and weight."""
+    entry, patterns = run.setting("INPUT_DIR"), run.words("FILE_PATTERN")
+    scheme = run.setting("NUMBERING_SCHEME")
+    if entry is None or not patterns or (scheme is not None and is_running_number(scheme.value)):
+        return
+    ends = run.words("FILE_EXT") or [".fits"]
+    ends = ends if len(ends) == len(patterns) else [ends[0]] * len(patterns)
+    image = weight = ""
+    for pattern, end in zip(patterns, ends, strict=True):
+        name = f"{pattern}-{{tile}}{end}"
+        if "weight" in pattern:
+            weight = weight or name
+        elif "flag" not in pattern and "star" not in pattern and "cat" not in pattern:
+            image = image or name
+    yield Images(entry, _first_folder(entry, run), (image, weight))
+
+
+def _first_folder(entry: Entry, run: ModuleRun) -> Path | None:
+    """Return the first folder of a list that is known."""
+    folders = [folder_of(item, run) for item in list_of(entry.value)]
+    known = [folder for folder in folders if folder is not None]
+    return next((folder for folder in known if folder.is_dir()), known[0] if known else None)
+
+
+def _placed(
+    image: str, places: Sequence[Images], keys: Sequence[str], given: Path | None
+) -> Iterator[Assignment | Note]:
+    """Yield the folder of exposures or tiles, and the names of the files in it."""
+    key = f"input.{image}_folder"
+    option = "--" + f"{image}_folder".replace("_", "-")
+    known = [place for place in places if place.folder is not None]
+    chosen = next((place for place in known if place.folder and place.folder.is_dir()), known[0] if known else None)
+    if given is not None:
+        yield Assignment(key, str(given), "command line", option)
+    elif chosen is not None:
+        yield Assignment(key, str(chosen.folder), chosen.entry.where, str(chosen.entry))
+        if not Path(str(chosen.folder)).is_dir():
+            text = f"there is no folder {chosen.folder} here; correct {key}, or give {option}"
+            yield Note(Fate.FAILED, chosen.entry.where, str(chosen.entry), text)
+    else:
+        where, what = (places[0].entry.where, str(places[0].entry)) if places else ("all files", "")
+        text = f"no file says where the {image}s are: give {option} DIR, or the file of the step before; or edit {key}"
+        yield Note(Fate.FAILED, where, what, text)
+    folder = given if given is not None else chosen.folder if chosen is not None else None
+    for place, name_key in enumerate(keys):
+        candidates = [
+            (each.entry, each.names[place]) for each in places if len(each.names) > place and each.names[place]
+        ]
+        found = next(((entry, name) for entry, name in candidates if _fits(folder, name)), None)
+        if found is None and given is not None:
+            continue  # the folder is not the one of the files: names as the observatory's, which are the default
+        if found is None and candidates:
+            found = candidates[0]
+        if found is not None:
+            yield Assignment(name_key, found[1], found[0].where, str(found[0]))
+
+
+def _fits(folder: Path | None, name: str) -> bool:
+    """Whether a folder has files of a name."""
+    if folder is None or not folder.is_dir():
+        return False
+    return next(folder.glob(re.sub(r"\{\w+\}", "*", name)), None) is not None
+
+
+def _star_catalogue(runs: Iterable[ModuleRun], given: Path | None) -> Iterator[Assignment | Note]:
+    """Yield the folder of the star catalogues: one that [MASK_RUNNER] has besides the images."""
+    if given is not None:
+        yield Assignment("input.star_catalogue", str(given), "command line", "--star-catalogue")
+        return
+    masks = sorted((run for run in runs if run.module == "mask"), key=lambda run: run.image != "exposure")
+    chosen = None
+    for run in masks:
+        entry = run.setting("INPUT_DIR")
+        if run.says("USE_EXT_STAR") not in _TRUE or entry is None:
+            continue
+        try:
+            items = [item for item in list_of(entry.value) if not is_reference(item)]
+            folders = [folder for item in items if (folder := folder_of(item, run)) is not None]
+        except ValueError:
+            continue  # said where the key is read
+        folder = next((each for each in folders if each.is_dir() and any(each.glob("star_cat*"))), None)
+        folder = folder or (folders[-1] if folders else None)
+        if folder is None:
+            text = "no folder of star catalogues is known: give --star-catalogue, or set input.star_catalogue"
+            yield Note(Fate.FAILED, entry.where, str(entry), text)
+        elif chosen is None:
+            chosen = folder
+            reason = (
+                "one catalogue serves all images; `shapempi starcat stars.h5 --from FOLDER` makes an index of the texts"
+            )
+            yield Assignment("input.star_catalogue", str(folder), entry.where, str(entry), reason)
+            if not folder.exists():
+                text = f"there is no folder {folder} here; correct input.star_catalogue, or give --star-catalogue"
+                yield Note(Fate.FAILED, entry.where, str(entry), text)
+        elif folder != chosen:
+            text = f"stars are those of {chosen}: one catalogue serves all images"
+            yield Note(Fate.CHANGED, entry.where, str(entry), text)
+
+
+def _tiles(runs: Iterable[ModuleRun]) -> Iterator[Assignment | Note]:
+    """Yield the tiles that are asked for."""
+    for run in runs:
+        if run.image != "tile":
+            continue
+        try:
+            yield from _numbers(run)
+            yield from _listed(run)
+        except ValueError:
+            continue  # said where the key is read
+
+
+def _numbers(run: ModuleRun) -> Iterator[Assignment | Note]:
+    """Read NUMBER_LIST: numbers, or a file with one a line; say what is wrong with running numbers."""
+    scheme, entry = run.setting("NUMBERING_SCHEME"), run.setting("NUMBER_LIST")
+    if scheme is not None and is_running_number(scheme.value) and run.module in ("mask", "sextractor"):
+        text = "running numbers do not say which tile it is: `shapempi link` makes links with XXX-YYY in their names"
+        yield Note(Fate.FAILED, scheme.where, str(scheme), text)
+        return
+    if entry is None:
+        return
+    words = list_of(entry.value)
+    path = path_of(words[0], run.environment) if len(words) == 1 else None
+    if path is not None and path.is_file():
+        words = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    try:
+        tiles = [str(TileId.parse(word.lstrip("-_"))) for word in words]
+    except DataError as error:
+        yield Note(Fate.FAILED, entry.where, str(entry), f"{error}; or there is no such file")
+        return
+    yield Assignment("input.tiles", tiles, entry.where, str(entry))
+
+
+def _listed(run: ModuleRun) -> Iterator[Assignment | Note]:
+    """Find the list of tiles that images are got for."""
+    entry, patterns = run.setting("INPUT_DIR"), run.words("FILE_PATTERN")
+    if run.module != "get_images" or entry is None or not patterns:
+        return
+    end = (run.words("FILE_EXT") or [".txt"])[0]
+    for item in list_of(entry.value):
+        folder = folder_of(item, run)
+        path = folder / f"{patterns[0]}{end}" if folder is not None else None
+        if path is not None and path.is_file():
+            yield Assignment("input.tile_list", str(path), entry.where, str(entry))
+            return
+
+
+def _run_folder(runs: Sequence[ModuleRun], given: Path | None) -> Iterator[Assignment | Note]:
+    """Yield the folder of the run, beside those of ShapePipe."""
+    if given is not None:
+        yield Assignment("run.folder", str(given), "command line", "--run-folder")
+        return
+    names: dict[str, Entry] = {}
+    folders: dict[Path, Entry] = {}
+    for run in runs:
+        named, entry = run.file.get("DEFAULT", "RUN_NAME"), run.file.get("FILE", "OUTPUT_DIR")
+        if named is not None:
+            names[named.value] = named
+        if entry is not None:
+            try:
+                folder = output_folder(run)
+            except ValueError as error:
+                yield Note(Fate.FAILED, entry.where, str(entry), str(error))
+                return
+            if folder is not None:
+                folders.setdefault(folder, entry)
+    if not folders:
+        yield Note(Fate.FAILED, "all files", "", "there is no [FILE] OUTPUT_DIR: give --run-folder, or edit run.folder")
+        return
+    chosen, source = list(folders.items())[-1]
+    name = f"{next(iter(names))}_shapempi" if len(names) == 1 else "run_shapempi"
+    reason = "one folder for the whole chain: the same command goes on where it stopped"
+    yield Assignment("run.folder", str(chosen / name), source.where, str(source), reason)
