@@ -42,7 +42,7 @@ IMAGE_MODULES: tuple[Module, ...] = (
     Module(
         ("find_exposures",),
         "2.5",
-        "`shapempi run` reads HISTORY itself; `shapempi exposures` writes the lists",
+        "`shapempi run` reads HISTORY itself; `shapempi exposures` writes exp_numbers-XXX-YYY.txt",
         (
             without("COLNUM", "the exposure's name is found wherever it is in a HISTORY card"),
             without("EXP_PREFIX", "the exposure's number is found behind any prefix"),
@@ -54,12 +54,14 @@ IMAGE_MODULES: tuple[Module, ...] = (
         "2.6",
         "`shapempi fetch-images`; a local folder is read where it is",
         (
-            command("RETRIEVE", "fetch-images", "from a local tree or through the vos client; links are not needed"),
-            command("RETRIEVE_OPTIONS N_TRY", "fetch-images", "options of the download"),
+            command("RETRIEVE", "fetch-images --from", "a folder or vos:...; a run needs no links"),
+            command("N_TRY", "fetch-images --tries", ""),
+            without("RETRIEVE_OPTIONS", "the client's own configuration"),
+            without("N_EXPECTED", "every file is checked by itself"),
             instead("INPUT_PATH", "input.exposure_folder input.tile_folder", _READ),
             instead("INPUT_FILE_PATTERN INPUT_FILE_EXT INPUT_NUMBERING", _NAMES, _READ),
             instead("OUTPUT_PATH OUTPUT_FILE_PATTERN", f"input.exposure_folder {_NAMES}", "where the download ends"),
-            command("CHECK_EXISTING_DIR N_EXPECTED", "fetch-images", "files that are there and whole are kept"),
+            command("CHECK_EXISTING_DIR", "fetch-images --output", "files that are there and whole are kept"),
         ),
     ),
     Module(

@@ -55,6 +55,10 @@ _REMARKS = {
 }
 
 
+#: Keys that give one value together with another.
+_TOGETHER = {"BORDER_WIDTH": "BORDER_MAKE, BORDER_WIDTH", "MD_REMOVE": "MD_MAKE, MD_REMOVE"}
+
+
 def _keys() -> dict[str, tuple[str, str, str]]:
     """Return section, counterpart and remark of every key of a .mask file."""
     rows = {}
@@ -85,6 +89,7 @@ def read_mask_file(entry: Entry, run: ModuleRun) -> Iterator[Assignment | Note]:
             Fate.FAILED, entry.where, str(entry), f"{error}; the masks of {run.image}s are not those of this file"
         )
         return
+    yield Note(Fate.TAKEN, entry.where, str(entry), f"spelled out key by key: {run.image}.mask")
     targets = {
         key.replace("IMAGE", run.image): name for name, (_, key, _) in MASK_KEYS.items() if not name.endswith("_MAKE")
     }
@@ -95,11 +100,15 @@ def read_mask_file(entry: Entry, run: ModuleRun) -> Iterator[Assignment | Note]:
     for key, value in values.items():
         name = targets[key]
         section, _, remark = MASK_KEYS[name]
-        what = f"[{section}] {name}"
+        what = f"[{section}] {_TOGETHER.get(name, name)}"
         if key.endswith(("_template", "_catalogue")) and not Path(value).is_file():
             yield Note(Fate.FAILED, str(found.path), what, f"there is no file {value}; put it there, or set {key}")
             continue
-        changed = name.endswith(("_SIZE_PLUS", "MD_REMOVE")) or (name == "BORDER_FLAG_VALUE" and value != 4)
+        changed = (
+            name.endswith("_SIZE_PLUS")
+            or (name == "MD_REMOVE" and value)
+            or (name == "BORDER_FLAG_VALUE" and value != 4)
+        )
         yield Assignment(key, value, str(found.path), what, remark if changed else "")
     for name in found.ignored:
         yield Note(Fate.WITHOUT, str(found.path), f"[{MASK_KEYS[name][0]}] {name}", MASK_KEYS[name][2])

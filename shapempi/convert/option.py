@@ -10,7 +10,7 @@ from shapempi.convert.ini import Entry
 from shapempi.convert.module_run import ModuleRun
 from shapempi.convert.note import Assignment, Fate, Note
 
-__all__ = ["IMAGE", "Module", "Option", "Reader", "command", "instead", "read_by", "taken", "without"]
+__all__ = ["IMAGE", "Module", "Option", "Reader", "command", "instead", "read_by", "taken", "used", "without"]
 
 #: What stands in keys for `exposure` or `tile`.
 IMAGE = "IMAGE"
@@ -67,8 +67,11 @@ class Module:
 
     @property
     def fate(self) -> Fate:
-        """Whether a run does this or another command."""
-        return Fate.COMMAND if "`shapempi " in self.counterpart else Fate.TAKEN
+        """Whether a run does this, another command, or nobody."""
+        if self.counterpart.startswith("none"):
+            return Fate.WITHOUT
+        is_other = self.counterpart.startswith("`shapempi ") and not self.counterpart.startswith("`shapempi run")
+        return Fate.COMMAND if is_other else Fate.TAKEN
 
 
 def _names(text: str) -> tuple[str, ...]:
@@ -101,8 +104,9 @@ def taken(names: str, keys: str, read: Callable[[str], Any], why: str = "") -> O
 
 
 def read_by(names: str, counterpart: str, read: Reader, why: str) -> Option:
-    """Declare an option that a function of its own reads; `counterpart` are the keys that it sets."""
-    return Option(_names(names), _names(counterpart), why, read)
+    """Declare an option that a function of its own reads; `counterpart` are the keys that it sets, or a command."""
+    is_command = counterpart.startswith("shapempi ")
+    return Option(_names(names), (counterpart,) if is_command else _names(counterpart), why, read)
 
 
 def without(names: str, why: str) -> Option:
@@ -118,7 +122,7 @@ def command(names: str, verb: str, why: str) -> Option:
     """Declare an option of something that another command does: `shapempi VERB`."""
 
     def reader(entry: Entry, run: ModuleRun) -> Found:
-        yield Note(Fate.COMMAND, entry.where, str(entry), f"`shapempi {verb}`: {why}")
+        yield Note(Fate.COMMAND, entry.where, str(entry), f"`shapempi {verb}`{f': {why}' if why else ''}")
 
     return Option(_names(names), (f"shapempi {verb}",), why, reader)
 
@@ -128,6 +132,16 @@ def instead(names: str, keys: str, why: str) -> Option:
     targets = _names(keys)
 
     def reader(entry: Entry, run: ModuleRun) -> Found:
-        yield Note(Fate.CHANGED, entry.where, str(entry), f"{why} (see {', '.join(targets)})")
+        keys = ", ".join(targets).replace(IMAGE, run.image or IMAGE)
+        yield Note(Fate.CHANGED, entry.where, str(entry), f"{why} (see {keys})")
 
     return Option(_names(names), targets, why, reader)
+
+
+def used(names: str, keys: str, why: str) -> Option:
+    """Declare an option that is read together with others of the file (`places`), into keys of shapempi's."""
+
+    def reader(entry: Entry, run: ModuleRun) -> Found:
+        yield Note(Fate.TAKEN, entry.where, str(entry), why)
+
+    return Option(_names(names), _names(keys), why, reader)

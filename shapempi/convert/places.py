@@ -10,7 +10,7 @@ from pathlib import Path
 from shapempi.convert.ini import Entry
 from shapempi.convert.module_run import ModuleRun, is_running_number
 from shapempi.convert.note import Assignment, Fate, Note
-from shapempi.convert.run_log import folder_of, is_reference, output_folder
+from shapempi.convert.run_log import configuration_of, folder_of, is_reference, output_folder
 from shapempi.convert.value import list_of, path_of
 from shapempi.errors import DataError
 from shapempi.ids import TileId
@@ -69,11 +69,27 @@ def find_places(runs: Sequence[ModuleRun], given: Given) -> Iterator[Assignment 
     """
     exposures = [found for run in runs for found in _images(run, "exposure")]
     tiles = [found for run in runs for found in _images(run, "tile")]
-    yield from _placed("exposure", exposures, _EXPOSURE_KEYS, given.exposure_folder)
-    yield from _placed("tile", tiles, _TILE_KEYS, given.tile_folder)
+    hint = ", ".join(_earlier_files(runs))
+    yield from _placed("exposure", exposures, _EXPOSURE_KEYS, given.exposure_folder, hint)
+    yield from _placed("tile", tiles, _TILE_KEYS, given.tile_folder, hint)
     yield from _star_catalogue(runs, given.star_catalogue)
     yield from _tiles(runs)
     yield from _run_folder(runs, given.run_folder)
+
+
+def _earlier_files(runs: Sequence[ModuleRun]) -> list[str]:
+    """Return the configurations of the runs whose output the files take with `last:MODULE`, if they are there."""
+    found: dict[str, None] = {}
+    here = {run.written for run in runs}
+    for run in runs:
+        try:
+            items = [
+                item for item in run.words("INPUT_DIR") if re.sub(r"_run_\d+$", "", item.split(":")[-1]) not in here
+            ]
+            found.update((str(path), None) for item in items if (path := configuration_of(item, run)) is not None)
+        except ValueError:
+            continue  # said where the key is read
+    return list(found)
 
 
 def _images(run: ModuleRun, image: str) -> Iterator[Images]:
@@ -159,7 +175,7 @@ def _first_folder(entry: Entry, run: ModuleRun) -> Path | None:
 
 
 def _placed(
-    image: str, places: Sequence[Images], keys: Sequence[str], given: Path | None
+    image: str, places: Sequence[Images], keys: Sequence[str], given: Path | None, hint: str
 ) -> Iterator[Assignment | Note]:
     """Yield the folder of exposures or tiles, and the names of the files in it."""
     key = f"input.{image}_folder"
@@ -175,8 +191,8 @@ def _placed(
             yield Note(Fate.FAILED, chosen.entry.where, str(chosen.entry), text)
     else:
         where, what = (places[0].entry.where, str(places[0].entry)) if places else ("all files", "")
-        text = f"no file says where the {image}s are: give {option} DIR, or the file of the step before; or edit {key}"
-        yield Note(Fate.FAILED, where, what, text)
+        text = f"no file says where the {image}s are: give {option} DIR, or {hint or 'the file of the step before'}"
+        yield Note(Fate.FAILED, where, what, f"{text}, too; or edit {key}")
     folder = given if given is not None else chosen.folder if chosen is not None else None
     for place, name_key in enumerate(keys):
         candidates = [

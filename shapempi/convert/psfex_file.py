@@ -112,6 +112,7 @@ def read_psfex_file(entry: Entry, run: ModuleRun) -> Iterator[Assignment | Note]
     if isinstance(found, Note):
         yield found
         return
+    yield Note(Fate.TAKEN, entry.where, str(entry), "spelled out key by key: psf")
     yield from read_keywords(*found, PSFEX_KEYWORDS, run)
     if run.programs:
         yield run.assignment(entry, "psf.psfex.configuration", str(found[0]))

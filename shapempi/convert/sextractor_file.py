@@ -24,7 +24,6 @@ _PYRAMID = np.array([[1, 2, 1], [2, 4, 2], [1, 2, 1]]) / 16
 _OTHER_PLACES = {
     "EXT_NUMBER": "every image has one extension",
     "VIGNET": 'stamps are cut from the images; `output = ["vignets"]` writes the column',
-    "FLUX_GROWTH": "none",
 }
 
 
@@ -75,7 +74,7 @@ def _back_type(entry: Entry, run: ModuleRun) -> Iterator[Assignment | Note]:
     is_manual = entry.value.upper() == "MANUAL"
     if is_manual == (run.image == "tile"):
         how = "a tile has no background" if is_manual else "the background of a CCD is estimated"
-        yield Note(Fate.WITHOUT, entry.where, str(entry), f"{how}, without being told")
+        yield Note(Fate.TAKEN, entry.where, str(entry), how)
     elif is_manual:
         text = "the background of a CCD is estimated, or comes from a keyword (input.keywords.background)"
         yield Note(Fate.CHANGED, entry.where, str(entry), text)
@@ -144,11 +143,16 @@ SEX_KEYWORDS: tuple[Option, ...] = (
     read_by("FILTER", "", _filter_wanted, "the 3 x 3 pyramid, or with --programs as the file says"),
     without("FILTER_NAME", "DOT_CONV_FILE names the filter"),
     instead(
-        "WEIGHT_GAIN", "IMAGE.detection.program.options", "N: with Y, errors of bright objects grow on flat weights"
+        "WEIGHT_GAIN",
+        "IMAGE.detection.program.options",
+        "N, because with Y errors of bright objects grow on flat weights",
     ),
-    instead("INTERP_TYPE", "IMAGE.detection.program.options", "NONE: with ALL, interpolated bad columns are objects"),
+    instead(
+        "INTERP_TYPE", "IMAGE.detection.program.options", "NONE, because with ALL interpolated bad columns are objects"
+    ),
     without("MASK_TYPE", "always CORRECT"),
-    without("MEMORY_OBJSTACK MEMORY_PIXSTACK MEMORY_BUFSIZE", "memory that runs out is enlarged"),
+    instead("MEMORY_PIXSTACK", "IMAGE.detection.pixel_stack", "a larger region is not deblended: a million is kept"),
+    without("MEMORY_OBJSTACK MEMORY_BUFSIZE", "memory grows as it is needed"),
     without("GAIN SATUR_LEVEL PIXEL_SCALE", f"{_HEADER}; the pixel scale from the WCS"),
     without("WEIGHT_TYPE WEIGHT_IMAGE WEIGHT_THRESH", "weights are always inverse variances (MAP_WEIGHT)"),
     without("FLAG_TYPE FLAG_IMAGE", "flags are always OR-ed (IMAFLAGS_ISO)"),
@@ -174,6 +178,7 @@ def read_sex_file(entry: Entry, run: ModuleRun) -> Iterator[Assignment | Note]:
     if isinstance(found, Note):
         yield found
         return
+    yield Note(Fate.TAKEN, entry.where, str(entry), f"spelled out key by key: {run.image}.detection")
     yield from read_keywords(*found, SEX_KEYWORDS, run)
     if run.programs:
         yield run.assignment(entry, f"{run.image}.detection.program.configuration", str(found[0]))

@@ -45,7 +45,7 @@ SHAPE_MODULES: tuple[Module, ...] = (
             without("MODE COORD", "always from the exposures, by sky position"),
             without("POSITION_PARAMS", "XWIN_WORLD, YWIN_WORLD"),
             taken("STAMP_SIZE", "vignet.size", whole),
-            without("PREFIX", "no file is written"),
+            without("PREFIX SUFFIX", "no file is written"),
             without("ME_IMAGE_DIR ME_IMAGE_PATTERN", "image, weight, mask and background go from unit to unit"),
             without("ME_LOG_WCS", "the WCS comes from the exposures' headers"),
         ),
@@ -56,7 +56,7 @@ SHAPE_MODULES: tuple[Module, ...] = (
         "10",
         "`[spread]`: part of a block's unit",
         (
-            without("PREFIX", "no file is written"),
+            without("PREFIX SUFFIX", "no file is written"),
             without("PIXEL_SCALE", "that of the WCS"),
             without("OUTPUT_MODE", "SPREAD_MODEL and SPREADERR_MODEL are columns of the catalogue"),
         ),

@@ -28,7 +28,7 @@ def _program(key: str) -> Reader:
         if run.programs and run.image:
             yield run.assignment(entry, key.replace("IMAGE", run.image), expand(entry.value, run.environment))
         else:
-            text = f"everything is done in process; --programs keeps the program ({key})"
+            text = f"everything is done in process; --programs keeps the program ({key.replace('IMAGE', run.image)})"
             yield Note(Fate.CHANGED, entry.where, str(entry), text)
 
     return reader
@@ -79,6 +79,8 @@ def _from_header(entry: Entry, run: ModuleRun) -> Iterator[Assignment | Note]:
 
 def _check_images(entry: Entry, run: ModuleRun) -> Iterator[Assignment | Note]:
     images = named_images(entry.value)
+    if not images:
+        yield Note(Fate.TAKEN, entry.where, str(entry), "none is made")
     if "BACKGROUND" in images:
         text = (
             f'the background is handed on by itself; {run.image or "exposure"}.output = ["background"] writes the image'
@@ -192,9 +194,7 @@ STAR_MODULES: tuple[Module, ...] = (
         "8",
         "part of a run; `shapempi interpolate-psf`, `shapempi validate-psf`",
         (
-            read_by(
-                "MODE", "", _interpolation, "a run interpolates and validates; `shapempi interpolate-psf` writes files"
-            ),
+            read_by("MODE", "shapempi interpolate-psf", _interpolation, "a run does it; the command writes the files"),
             read_by("POSITION_PARAMS", "", _position, "windowed positions"),
             without("GET_SHAPES", "always, by adaptive moments in sky coordinates"),
             taken(

@@ -74,14 +74,16 @@ def _real(text: str, path: Path) -> float:
 
 
 def _file(text: str, path: Path) -> str:
-    """Return a path with variables expanded, relative to the folder of the .mask file."""
+    """Return a path with variables expanded: beside the .mask file, or as it is if only that is there."""
     if not text:
         raise ValueError("no path")
     expanded = os.path.expandvars(text)
     unset = re.search(r"\$\{?(\w+)\}?", expanded)
     if unset:
         raise ValueError(f"the environment variable {unset.group(1)} is not set")
-    return str(path.parent / Path(expanded).expanduser())
+    as_it_is = Path(expanded).expanduser()
+    beside = path.parent / as_it_is
+    return str(as_it_is if as_it_is.exists() and not beside.exists() else beside)
 
 
 #: Key to the name of its counterpart and what reads its value; None: there is no counterpart.
@@ -150,7 +152,8 @@ def read_mask_configuration(path: Path) -> MaskConfiguration:
     Parameters
     ----------
     path : Path
-        The file.  Relative paths in it are relative to its folder; `$NAME` and `~` in paths are expanded.
+        The file.  Relative paths in it are relative to its folder or, if there is no such file, to the current one;
+        `$NAME` and `~` in paths are expanded.
 
     Returns
     -------

@@ -299,11 +299,9 @@ def _present(path: Path) -> Path:
 
 
 def _tile_file(folder: Path, name: str, tile: TileId) -> Path:
-    """Return a file of a tile, XXX.YYY in its name or, if only that exists, XXX-YYY."""
-    dotted, dashed = (
-        _present(folder / name.replace("{tile}", text)) for text in (str(tile), f"{tile.x:03d}-{tile.y:03d}")
-    )
-    return dashed if dashed.is_file() and not dotted.is_file() else dotted
+    """Return a file of a tile: with XXX.YYY in its name, or with XXX-YYY, the pipeline's form, if only that exists."""
+    paths = [_present(folder / name.replace("{tile}", form)) for form in (str(tile), str(tile).replace(".", "-"))]
+    return next((path for path in paths if path.is_file()), paths[0])
 
 
 def _wanted_tiles(params: InputParams) -> list[TileId]:
