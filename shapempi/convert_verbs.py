@@ -52,6 +52,8 @@ def convert(options: argparse.Namespace) -> int:
     outputs = [path for path in (options.output, options.report) if path is not None]
     for path in outputs:
         refuse_existing(path, overwrite=options.overwrite)
+        if not path.parent.is_dir():
+            raise ConfigError(f"{path}: there is no folder {path.parent}; make it first")
     names = [path.resolve() for path in (*options.configs, *outputs)]
     if twice := [path for path in outputs if names.count(path.resolve()) > 1]:
         raise ConfigError(f"{twice[0]}: a file to write is also one to read, or to write besides; give it another name")

@@ -21,6 +21,7 @@ from shapempi.convert.option import Module, Option
 from shapempi.convert.places import Given, find_places
 from shapempi.convert.setools_file import stars_of
 from shapempi.convert.value import expand, list_of
+from shapempi.errors import ConfigError
 from shapempi.params import Params
 
 __all__ = ["Conversion", "convert"]
@@ -28,6 +29,9 @@ __all__ = ["Conversion", "convert"]
 _GROUPS: Mapping[str, type[Params]] = {".".join((*path, name)): group for path, group, name, _ in keys(Config)}
 _MODULES: Mapping[str, Module] = {module.names[0]: module for module in MODULES}
 _COMMON: Mapping[str, Option] = {name: option for option in EVERY_MODULE.options for name in option.names}
+
+#: What sections name; none of them is an INI file of a chain.
+_NAMED_FILES = (".mask", ".sex", ".param", ".conv", ".nnw", ".setools", ".psfex", ".reg")
 
 #: Keys of which files may have different values on purpose: which one is taken, and why.
 _ONE_OF: Mapping[str, tuple[Callable[[Any, Any], Any], str]] = {
@@ -84,6 +88,9 @@ def convert(
     MissingInputError, ConfigError
         If a file is not there or is no INI file of ShapePipe's.
     """
+    for path in paths:
+        if path.suffix in _NAMED_FILES:
+            raise ConfigError(f"{path}: {path.suffix} files are read with the INI file that names them: give that")
     chains = [read_chain(read_ini(path), environment, programs=programs) for path in paths]
     runs = [run for chain in chains for run in chain.runs]
     found: list[Assignment | Note] = []
@@ -181,10 +188,12 @@ def _check_text(entry: Entry, run: ModuleRun) -> None:
     from_list = ("INPUT_DIR", "FILE_PATTERN", "FILE_EXT", "NUMBER_LIST", "INPUT_PATH", "INPUT_FILE_PATTERN")
     if entry.name.removeprefix("ADD_") in from_list:
         list_of(entry.value)
-    if entry.name.removeprefix("ADD_") in ("INPUT_DIR", "INPUT_PATH", "OUTPUT_PATH"):
+    if entry.name.removeprefix("ADD_") in ("INPUT_DIR", "INPUT_PATH", "OUTPUT_DIR", "OUTPUT_PATH"):
         expand(entry.value, run.environment)
     if entry.name == "NUMBERING_SCHEME":
         scheme_pattern(entry.value)
+    if entry.name == "INPUT_NUMBERING":
+        scheme_pattern(f"RE:{entry.value}")
 
 
 def _stars(runs: Sequence[ModuleRun]) -> Iterator[Assignment | Note]:

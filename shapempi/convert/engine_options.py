@@ -61,7 +61,7 @@ ENGINE: tuple[Module, ...] = (
         "13.1",
         "`shapempi run`",
         (
-            without("MODULE", "one run does all modules of the chain; which are there decides what is converted"),
+            used("MODULE", "", "one run does all modules of the chain; which are there decides what is converted"),
             without("MODE", "always MPI; one process without a launcher does it all, too"),
         ),
     ),

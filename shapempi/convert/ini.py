@@ -50,7 +50,7 @@ class Entry:
 
     def __str__(self) -> str:
         """Return section, key and value as they can be searched for in the file."""
-        shown = " ".join(self.value.split())
+        shown = "".join(letter if letter.isprintable() else "\ufffd" for letter in " ".join(self.value.split()))
         return f"[{self.section}] {self.name} = {shown if len(shown) <= 60 else shown[:57] + '...'}"
 
 

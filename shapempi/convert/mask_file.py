@@ -10,7 +10,7 @@ from shapempi.convert.module_run import ModuleRun
 from shapempi.convert.note import Assignment, Fate, Note
 from shapempi.convert.value import path_of
 from shapempi.errors import ConfigError
-from shapempi.io.mask_config import mask_keys, read_mask_configuration
+from shapempi.io.mask_config import MaskConfiguration, mask_keys, read_mask_configuration
 
 __all__ = ["MASK_KEYS", "read_mask_file"]
 
@@ -100,15 +100,22 @@ def read_mask_file(entry: Entry, run: ModuleRun) -> Iterator[Assignment | Note]:
     for key, value in values.items():
         name = targets[key]
         section, _, remark = MASK_KEYS[name]
+        where = _place(found, name)
         what = f"[{section}] {_TOGETHER.get(name, name)}"
         if key.endswith(("_template", "_catalogue")) and not Path(value).is_file():
-            yield Note(Fate.FAILED, str(found.path), what, f"there is no file {value}; put it there, or set {key}")
+            yield Note(Fate.FAILED, where, what, f"there is no file {value}; put it there, or set {key}")
             continue
         changed = (
             name.endswith("_SIZE_PLUS")
             or (name == "MD_REMOVE" and value)
             or (name == "BORDER_FLAG_VALUE" and value != 4)
         )
-        yield Assignment(key, value, str(found.path), what, remark if changed else "")
+        yield Assignment(key, value, where, what, remark if changed else "")
     for name in found.ignored:
-        yield Note(Fate.WITHOUT, str(found.path), f"[{MASK_KEYS[name][0]}] {name}", MASK_KEYS[name][2])
+        yield Note(Fate.WITHOUT, _place(found, name), f"[{MASK_KEYS[name][0]}] {name}", MASK_KEYS[name][2])
+
+
+def _place(found: MaskConfiguration, name: str) -> str:
+    """Return file and line of a key, or of the one that gives its value together with it."""
+    lines = [found.lines[each] for each in (name, *_TOGETHER.get(name, "").split(", ")) if each in found.lines]
+    return f"{found.path}:{lines[0]}" if lines else str(found.path)

@@ -101,15 +101,15 @@ class ModuleRun:
         return self.file.get("FILE", name)
 
     def words(self, name: str) -> list[str]:
-        """Return a list setting; empty if it is not there.
+        """Return a list setting with what ADD_... adds to it; empty if it is not there.
 
         Raises
         ------
         ValueError
             If a comma is wrong.
         """
-        entry = self.setting(name)
-        return list_of(entry.value) if entry is not None else []
+        entries = (self.setting(name), self.own(f"ADD_{name}"))
+        return [item for entry in entries if entry is not None for item in list_of(entry.value)]
 
     def says(self, name: str) -> str:
         """Return a setting in lower case; empty if it is not there."""

@@ -7,19 +7,19 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from shapempi.convert.image_places import Images, folders_of, has_files, images_of
 from shapempi.convert.ini import Entry
 from shapempi.convert.module_run import ModuleRun, is_running_number
 from shapempi.convert.note import Assignment, Fate, Note
-from shapempi.convert.run_log import configuration_of, folder_of, is_reference, output_folder
-from shapempi.convert.value import list_of, path_of
+from shapempi.convert.run_log import configuration_of, folder_of, output_folder
+from shapempi.convert.value import is_true, list_of, path_of
 from shapempi.errors import DataError
 from shapempi.ids import TileId
 
-__all__ = ["Given", "Images", "find_places"]
+__all__ = ["Given", "find_places"]
 
 _EXPOSURE_KEYS = ("input.image_name", "input.weight_name", "input.flag_name")
 _TILE_KEYS = ("input.tile_name", "input.tile_weight_name")
-_TRUE = ("true", "yes", "on", "1")
 
 
 @dataclass(frozen=True)
@@ -38,25 +38,6 @@ class Given:
     run_folder: Path | None = None
 
 
-@dataclass(frozen=True)
-class Images:
-    """A place where images may be.
-
-    Attributes
-    ----------
-    entry : Entry
-        The key that says so.
-    folder : Path or None
-        The folder; None if it is not known.
-    names : tuple of str
-        Names of the files, `{exposure}` or `{tile}` in them; an empty one is not known.
-    """
-
-    entry: Entry
-    folder: Path | None
-    names: tuple[str, ...]
-
-
 def find_places(runs: Sequence[ModuleRun], given: Given) -> Iterator[Assignment | Note]:
     """Yield the keys of [input] and [run] that say where things are.
 
@@ -67,8 +48,8 @@ def find_places(runs: Sequence[ModuleRun], given: Given) -> Iterator[Assignment 
     given : Given
         What the command line says.
     """
-    exposures = [found for run in runs for found in _images(run, "exposure")]
-    tiles = [found for run in runs for found in _images(run, "tile")]
+    exposures = [found for run in runs for found in images_of(run, "exposure")]
+    tiles = [found for run in runs for found in images_of(run, "tile")]
     hint = ", ".join(_earlier_files(runs))
     yield from _placed("exposure", exposures, _EXPOSURE_KEYS, given.exposure_folder, hint)
     yield from _placed("tile", tiles, _TILE_KEYS, given.tile_folder, hint)
@@ -90,88 +71,6 @@ def _earlier_files(runs: Sequence[ModuleRun]) -> list[str]:
         except ValueError:
             continue  # said where the key is read
     return list(found)
-
-
-def _images(run: ModuleRun, image: str) -> Iterator[Images]:
-    """Yield where a module gets the originals of exposures or tiles from, the better known first."""
-    readers = {
-        ("get_images", "exposure"): _fetched,
-        ("get_images", "tile"): _fetched,
-        ("split_exp", "exposure"): _split,
-        ("uncompress_fits", "tile"): _tile_files,
-        ("mask", "tile"): _tile_files,
-        ("sextractor", "tile"): _tile_files,
-    }
-    reader = readers.get((run.module, run.image)) if run.image == image else None
-    if reader is not None:
-        try:
-            yield from reader(run)
-        except ValueError:
-            return  # said where the key is read
-
-
-def _fetched(run: ModuleRun) -> Iterator[Images]:
-    """Read [GET_IMAGES_RUNNER]: the folder that is linked to, or the one that is downloaded to."""
-    mark = "{tile}" if run.image == "tile" else "{exposure}"
-    is_local = run.says("RETRIEVE") == "symlink"
-    path = run.own("INPUT_PATH" if is_local else "OUTPUT_PATH")
-    patterns = run.words("INPUT_FILE_PATTERN" if is_local else "OUTPUT_FILE_PATTERN")
-    ends, numbering = run.words("INPUT_FILE_EXT"), run.own("INPUT_NUMBERING")
-    if path is None or not patterns:
-        return
-    ends = ends if len(ends) == len(patterns) else [(ends or [".fits"])[0]] * len(patterns)
-    if is_local and numbering is not None:
-        number = "{tile}" if run.image == "tile" else "{exposure}p"
-        try:
-            names = [re.sub(numbering.value, number, name) + end for name, end in zip(patterns, ends, strict=True)]
-        except re.error as error:
-            raise ValueError(f"INPUT_NUMBERING is no regular expression: {error}") from error
-    else:
-        joined = (f"{name.rstrip('-')}-{mark}" for name in patterns)
-        names = [name + _one_dot(end) for name, end in zip(joined, ends, strict=True)]
-    yield Images(path, folder_of(list_of(path.value)[0], run), tuple(names))
-
-
-def _one_dot(end: str) -> str:
-    """Return `.fitsfz` for `.fits.fz`: ShapePipe's extensions have one dot."""
-    return "." + end.replace(".", "")
-
-
-def _split(run: ModuleRun) -> Iterator[Images]:
-    """Read [SPLIT_EXP_RUNNER]: the mosaics."""
-    entry = run.setting("INPUT_DIR")
-    if entry is None:
-        return
-    patterns = run.words("FILE_PATTERN") or ["image", "weight", "flag"]
-    ends = run.words("FILE_EXT") or [".fitsfz"]
-    ends = ends if len(ends) == len(patterns) else [ends[0]] * len(patterns)
-    names = tuple(f"{name}-{{exposure}}{end}" for name, end in zip(patterns, ends, strict=True))
-    yield Images(entry, _first_folder(entry, run), names)
-
-
-def _tile_files(run: ModuleRun) -> Iterator[Images]:
-    """Read what a module takes of tiles: image and weight."""
-    entry, patterns = run.setting("INPUT_DIR"), run.words("FILE_PATTERN")
-    scheme = run.setting("NUMBERING_SCHEME")
-    if entry is None or not patterns or (scheme is not None and is_running_number(scheme.value)):
-        return
-    ends = run.words("FILE_EXT") or [".fits"]
-    ends = ends if len(ends) == len(patterns) else [ends[0]] * len(patterns)
-    image = weight = ""
-    for pattern, end in zip(patterns, ends, strict=True):
-        name = f"{pattern}-{{tile}}{end}"
-        if "weight" in pattern:
-            weight = weight or name
-        elif "flag" not in pattern and "star" not in pattern and "cat" not in pattern:
-            image = image or name
-    yield Images(entry, _first_folder(entry, run), (image, weight))
-
-
-def _first_folder(entry: Entry, run: ModuleRun) -> Path | None:
-    """Return the first folder of a list that is known."""
-    folders = [folder_of(item, run) for item in list_of(entry.value)]
-    known = [folder for folder in folders if folder is not None]
-    return next((folder for folder in known if folder.is_dir()), known[0] if known else None)
 
 
 def _placed(
@@ -198,20 +97,27 @@ def _placed(
         candidates = [
             (each.entry, each.names[place]) for each in places if len(each.names) > place and each.names[place]
         ]
-        found = next(((entry, name) for entry, name in candidates if _fits(folder, name)), None)
+        found = next(((entry, name) for entry, name in candidates if has_files(folder, name)), None)
         if found is None and given is not None:
             continue  # the folder is not the one of the files: names as the observatory's, which are the default
         if found is None and candidates:
             found = candidates[0]
-        if found is not None:
-            yield Assignment(name_key, found[1], found[0].where, str(found[0]))
+        if found is None:
+            continue
+        yield Assignment(name_key, found[1], found[0].where, str(found[0]))
+        if (
+            name_key != "input.flag_name"
+            and folder is not None
+            and _is_in_use(folder)
+            and not has_files(folder, found[1])
+        ):
+            text = f"there are no files {found[1]} in {folder}; correct {name_key}, or link them: `shapempi link`"
+            yield Note(Fate.FAILED, found[0].where, str(found[0]), text)
 
 
-def _fits(folder: Path | None, name: str) -> bool:
-    """Whether a folder has files of a name."""
-    if folder is None or not folder.is_dir():
-        return False
-    return next(folder.glob(re.sub(r"\{\w+\}", "*", name)), None) is not None
+def _is_in_use(folder: Path) -> bool:
+    """Whether there is anything in a folder."""
+    return folder.is_dir() and next(folder.iterdir(), None) is not None
 
 
 def _star_catalogue(runs: Iterable[ModuleRun], given: Path | None) -> Iterator[Assignment | Note]:
@@ -223,15 +129,14 @@ def _star_catalogue(runs: Iterable[ModuleRun], given: Path | None) -> Iterator[A
     chosen = None
     for run in masks:
         entry = run.setting("INPUT_DIR")
-        if run.says("USE_EXT_STAR") not in _TRUE or entry is None:
+        if not is_true(run.says("USE_EXT_STAR")) or entry is None:
             continue
         try:
-            items = [item for item in list_of(entry.value) if not is_reference(item)]
-            folders = [folder for item in items if (folder := folder_of(item, run)) is not None]
+            folders = folders_of(run, references=False)
         except ValueError:
             continue  # said where the key is read
-        folder = next((each for each in folders if each.is_dir() and any(each.glob("star_cat*"))), None)
-        folder = folder or (folders[-1] if folders else None)
+        folder = next((each for each in folders if has_files(each, "star_cat*")), None)
+        folder = folder or next((each for each in reversed(folders) if not _is_in_use(each)), None)
         if folder is None:
             text = "no folder of star catalogues is known: give --star-catalogue, or set input.star_catalogue"
             yield Note(Fate.FAILED, entry.where, str(entry), text)
@@ -273,7 +178,9 @@ def _numbers(run: ModuleRun) -> Iterator[Assignment | Note]:
     words = list_of(entry.value)
     path = path_of(words[0], run.environment) if len(words) == 1 else None
     if path is not None and path.is_file():
-        words = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+        words = [
+            line.strip() for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()
+        ]
     try:
         tiles = [str(TileId.parse(word.lstrip("-_"))) for word in words]
     except DataError as error:
@@ -310,13 +217,12 @@ def _run_folder(runs: Sequence[ModuleRun], given: Path | None) -> Iterator[Assig
         if entry is not None:
             try:
                 folder = output_folder(run)
-            except ValueError as error:
-                yield Note(Fate.FAILED, entry.where, str(entry), str(error))
-                return
+            except ValueError:
+                continue  # said where the key is read
             if folder is not None:
                 folders.setdefault(folder, entry)
     if not folders:
-        yield Note(Fate.FAILED, "all files", "", "there is no [FILE] OUTPUT_DIR: give --run-folder, or edit run.folder")
+        yield Note(Fate.FAILED, "all files", "", "no [FILE] OUTPUT_DIR is known: give --run-folder, or edit run.folder")
         return
     chosen, source = list(folders.items())[-1]
     name = f"{next(iter(names))}_shapempi" if len(names) == 1 else "run_shapempi"

@@ -9,7 +9,7 @@ from shapempi.convert.ini import Entry
 from shapempi.convert.module_run import ModuleRun
 from shapempi.convert.note import Assignment, Fate, Note
 from shapempi.convert.option import Option, instead, read_by, taken, without
-from shapempi.convert.value import list_of, number, whole
+from shapempi.convert.value import list_of, number, side, whole, yes_or_no
 
 __all__ = ["PSFEX_KEYWORDS", "named_images", "read_psfex_file"]
 
@@ -17,21 +17,6 @@ __all__ = ["PSFEX_KEYWORDS", "named_images", "read_psfex_file"]
 def named_images(text: str) -> list[str]:
     """Return the names of a list of check images or plots; empty for NONE."""
     return [item.upper() for item in list_of(text) if item.upper() != "NONE"]
-
-
-def _yes(text: str) -> bool:
-    """Return Y or N as a truth."""
-    if text.upper() not in ("Y", "N"):
-        raise ValueError(f"{text!r} is neither Y nor N")
-    return text.upper() == "Y"
-
-
-def _square(text: str) -> int:
-    """Return the side of a square."""
-    sides = {whole(item) for item in list_of(text)}
-    if len(sides) != 1:
-        raise ValueError(f"{text}: the model is a square")
-    return sides.pop()
 
 
 def _degree(text: str) -> int:
@@ -49,7 +34,7 @@ def _accuracy(entry: Entry, run: ModuleRun) -> Iterator[Assignment | Note]:
 
 def _recenter(entry: Entry, run: ModuleRun) -> Iterator[Assignment | Note]:
     reason = "of PSFEx only; the fit in process fits the centres too, within psf.native.centre_error of the given ones"
-    yield run.assignment(entry, "psf.psfex.recenter", _yes(entry.value), reason)
+    yield run.assignment(entry, "psf.psfex.recenter", yes_or_no(entry.value), reason)
 
 
 def _flux(text: str) -> str:
@@ -78,7 +63,7 @@ _OURS = "shapempi sets it"
 
 #: Every keyword of PSFEx 3.x.
 PSFEX_KEYWORDS: tuple[Option, ...] = (
-    taken("PSF_SIZE", "psf.size", _square, "the stars' vignets have this size"),
+    taken("PSF_SIZE", "psf.size", side, "the stars' vignets have this size"),
     taken("PSF_SAMPLING", "psf.sampling", number, "0 chooses the step by the stars' size"),
     taken("PSFVAR_DEGREES", "psf.degree", _degree, "lowered on CCDs with few stars"),
     read_by("PSF_ACCURACY", "psf.native.accuracy psf.psfex.accuracy", _accuracy, ""),

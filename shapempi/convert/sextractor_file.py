@@ -12,7 +12,7 @@ from shapempi.convert.ini import Entry
 from shapempi.convert.module_run import ModuleRun
 from shapempi.convert.note import Assignment, Fate, Note
 from shapempi.convert.option import Option, instead, read_by, taken, without
-from shapempi.convert.value import list_of, number, truth, whole
+from shapempi.convert.value import list_of, number, side, whole, yes_or_no
 from shapempi.io.astromatic import parse_columns
 from shapempi.measure.detection_table import DETECTION_DTYPE
 
@@ -57,7 +57,7 @@ def _kron(entry: Entry, run: ModuleRun) -> Iterator[Assignment | Note]:
 
 
 def _back_size(entry: Entry, run: ModuleRun) -> Iterator[Assignment | Note]:
-    size = whole(entry.value)
+    size = side(entry.value)
     yield run.assignment(entry, f"{run.image}.detection.rescale_box", size)
     if run.image == "exposure":
         yield run.assignment(entry, "exposure.background.box_size", size)
@@ -65,7 +65,7 @@ def _back_size(entry: Entry, run: ModuleRun) -> Iterator[Assignment | Note]:
 
 def _back_filter(entry: Entry, run: ModuleRun) -> Iterator[Assignment | Note]:
     if run.image == "exposure":
-        yield run.assignment(entry, "exposure.background.filter_size", whole(entry.value))
+        yield run.assignment(entry, "exposure.background.filter_size", side(entry.value))
     else:
         yield Note(Fate.WITHOUT, entry.where, str(entry), "tiles have no background")
 
@@ -98,18 +98,11 @@ def _zero_point(entry: Entry, run: ModuleRun) -> Iterator[Assignment | Note]:
 
 
 def _filter_wanted(entry: Entry, run: ModuleRun) -> Iterator[Assignment | Note]:
-    if not truth(entry.value.replace("Y", "yes").replace("N", "no")) and not run.programs:
+    if not yes_or_no(entry.value) and not run.programs:
         text = "detection in process filters with the 3 x 3 pyramid; --programs keeps source-extractor and its files"
         yield Note(Fate.CHANGED, entry.where, str(entry), text)
         return
     yield Note(Fate.WITHOUT, entry.where, str(entry), "see FILTER_NAME")
-
-
-def _yes(text: str) -> bool:
-    """Return Y or N as a truth."""
-    if text.upper() not in ("Y", "N"):
-        raise ValueError(f"{text!r} is neither Y nor N")
-    return text.upper() == "Y"
 
 
 _OURS = "shapempi reads and writes by itself"
@@ -122,9 +115,9 @@ SEX_KEYWORDS: tuple[Option, ...] = (
     read_by("THRESH_TYPE", "", _threshold_type, "always RELATIVE"),
     taken("DEBLEND_NTHRESH", "IMAGE.detection.deblend_levels", whole),
     taken("DEBLEND_MINCONT", "IMAGE.detection.deblend_contrast", number),
-    taken("CLEAN", "IMAGE.detection.clean", _yes),
+    taken("CLEAN", "IMAGE.detection.clean", yes_or_no),
     taken("CLEAN_PARAM", "IMAGE.detection.clean_efficiency", number),
-    taken("RESCALE_WEIGHTS", "IMAGE.detection.rescale_weights", _yes),
+    taken("RESCALE_WEIGHTS", "IMAGE.detection.rescale_weights", yes_or_no),
     taken("PHOT_APERTURES", "IMAGE.detection.aperture_diameter", _one, "one aperture"),
     read_by("PHOT_AUTOPARAMS", "IMAGE.detection.kron_factor IMAGE.detection.kron_min", _kron, ""),
     taken("PHOT_FLUXFRAC", "IMAGE.detection.light_fraction", _one, "one fraction"),

@@ -11,7 +11,7 @@ from shapempi.convert.option import Module, Reader, read_by, taken, without
 from shapempi.convert.psfex_file import named_images, read_psfex_file
 from shapempi.convert.setools_file import read_setools_file
 from shapempi.convert.sextractor_file import read_columns, read_filter, read_sex_file
-from shapempi.convert.value import expand, list_of, number, truth, whole
+from shapempi.convert.value import expand, is_true, list_of, number, truth, whole
 
 __all__ = ["STAR_MODULES"]
 
@@ -23,9 +23,15 @@ def _always(entry: Entry, run: ModuleRun) -> Iterator[Assignment | Note]:
     yield Note(fate, entry.where, str(entry), f"{what} is always used")
 
 
+#: Names under which programs are looked for without being told.
+_USUAL = ("sex", "source-extractor", "sextractor", "psfex")
+
+
 def _program(key: str) -> Reader:
     def reader(entry: Entry, run: ModuleRun) -> Iterator[Assignment | Note]:
-        if run.programs and run.image:
+        if run.programs and entry.value in _USUAL:
+            yield Note(Fate.TAKEN, entry.where, str(entry), "the program is found under each of its names")
+        elif run.programs and run.image:
             yield run.assignment(entry, key.replace("IMAGE", run.image), expand(entry.value, run.environment))
         else:
             text = f"everything is done in process; --programs keeps the program ({key.replace('IMAGE', run.image)})"
@@ -48,7 +54,7 @@ def _detection_image(entry: Entry, run: ModuleRun) -> Iterator[Assignment | Note
         return
     if run.image != "tile" or len(patterns) < 2:
         raise ValueError("another image to detect in is for tiles, and FILE_PATTERN names it")
-    has_weight = run.says("DETECTION_WEIGHT") in ("true", "yes", "on", "1")
+    has_weight = is_true(run.says("DETECTION_WEIGHT"))
     key = "input.tile_detection_name" if entry.name == "DETECTION_IMAGE" else "input.tile_detection_weight_name"
     place = -2 if entry.name == "DETECTION_IMAGE" and has_weight else -1
     end = ends[place] if len(ends) == len(patterns) else (ends or [".fits"])[0]
@@ -59,7 +65,7 @@ def _keyword(flag: str, keys: str) -> Reader:
     def reader(entry: Entry, run: ModuleRun) -> Iterator[Assignment | Note]:
         exposure, tile = keys.split()
         key = tile if run.image == "tile" else exposure
-        if run.says(flag) in ("true", "yes", "on", "1"):
+        if is_true(run.says(flag)):
             yield run.assignment(entry, key, entry.value)
         else:
             yield Note(Fate.WITHOUT, entry.where, str(entry), f"{flag} is False")

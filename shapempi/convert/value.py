@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from configparser import ConfigParser
 from pathlib import Path
 
-__all__ = ["expand", "list_of", "number", "path_of", "truth", "whole"]
+__all__ = ["expand", "is_true", "list_of", "number", "path_of", "side", "truth", "whole", "yes_or_no"]
 
 _VARIABLE = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
 
@@ -19,6 +19,18 @@ def truth(text: str) -> bool:
         return ConfigParser.BOOLEAN_STATES[text.lower()]
     except KeyError:
         raise ValueError(f"{text!r} is neither True nor False") from None
+
+
+def is_true(text: str) -> bool:
+    """Whether a text is a truth; what is none is not."""
+    return ConfigParser.BOOLEAN_STATES.get(text.lower(), False)
+
+
+def yes_or_no(text: str) -> bool:
+    """Return a truth as the AstrOmatic programs write it: Y or N."""
+    if text.upper() not in ("Y", "N"):
+        raise ValueError(f"{text!r} is neither Y nor N")
+    return text.upper() == "Y"
 
 
 def number(text: str) -> float:
@@ -38,6 +50,14 @@ def whole(text: str) -> int:
     if value != int(value):
         raise ValueError(f"{text!r} is no whole number")
     return int(value)
+
+
+def side(text: str) -> int:
+    """Return the side of a square: `51`, or `51,51`."""
+    sides = {whole(item) for item in list_of(text)}
+    if len(sides) != 1:
+        raise ValueError(f"{text!r} is no square")
+    return sides.pop()
 
 
 def list_of(text: str) -> list[str]:

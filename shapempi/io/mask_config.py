@@ -36,6 +36,8 @@ class MaskConfiguration:
         Catalogues of extended objects that it names.
     ignored : tuple of str
         Keys that have no counterpart, in the order of the file.
+    lines : mapping of str to int
+        The line of each key of the file, from 1.
     """
 
     path: Path
@@ -44,6 +46,7 @@ class MaskConfiguration:
     messier_catalogue: Path | None
     ngc_catalogue: Path | None
     ignored: tuple[str, ...]
+    lines: Mapping[str, int]
 
 
 def _truth(text: str, path: Path) -> bool:
@@ -174,7 +177,7 @@ def read_mask_configuration(path: Path) -> MaskConfiguration:
         raise ConfigError(f"{path}: not a mask configuration: byte {error.start} is no UTF-8 text") from error
     found: dict[str, Any] = {}
     ignored: list[str] = []
-    seen: set[str] = set()
+    lines: dict[str, int] = {}
     section = ""
     for number, line in enumerate(text.splitlines(), 1):
         words = re.sub(r"(^|\s)[#;].*", "", line).strip()
@@ -188,9 +191,9 @@ def read_mask_configuration(path: Path) -> MaskConfiguration:
         if not sign:
             raise ConfigError(f"{where}: {words!r} is neither [SECTION] nor KEY = value")
         name = _key(section, name.upper(), where)
-        if name in seen:
+        if name in lines:
             raise ConfigError(f"{where}: {name} is given a second time")
-        seen.add(name)
+        lines[name] = number
         target = _SECTIONS[section][name]
         if target is None:
             ignored.append(name)
@@ -205,7 +208,7 @@ def read_mask_configuration(path: Path) -> MaskConfiguration:
         found["border_width"] = 0
     if not found.pop("missing_make", True):
         found["missing_remove"] = False
-    return MaskConfiguration(path, text, MappingProxyType(found), messier, ngc, tuple(ignored))
+    return MaskConfiguration(path, text, MappingProxyType(found), messier, ngc, tuple(ignored), MappingProxyType(lines))
 
 
 def _section(words: str, where: str) -> str:

@@ -80,7 +80,7 @@ def test_every_key_has_a_fate(survey):
         for line in (survey / "config" / name).read_text().splitlines():
             if " = " in line:
                 key = line.partition(" = ")[0]
-                assert re.search(rf"{name}: \[.*\b{key}[,:]", report), f"{key} of {name} is not in the report"
+                assert re.search(rf"{name}:\d+: \[.*\b{key}[,:]", report), f"{key} of {name} is not in the report"
     assert result.code == 0
 
 
@@ -91,7 +91,7 @@ def test_the_file_says_where_each_value_comes_from(survey):
         assert not line or line[0] in "#[" or " # " in line, line
     threshold = next(line for line in lines if line.startswith("threshold"))
     assert threshold.endswith("[rms of a pixel] DETECT_THRESH, exposure.sex:5; ANALYSIS_THRESH, exposure.sex:6")
-    assert any("# [pixel] [BORDER_PARAMETERS] BORDER_MAKE, BORDER_WIDTH, exposure.mask" in line for line in lines)
+    assert any("# [pixel] [BORDER_PARAMETERS] BORDER_MAKE, BORDER_WIDTH, exposure.mask:8" in line for line in lines)
 
 
 def test_nothing_is_overwritten(survey):
@@ -110,12 +110,14 @@ def test_nothing_is_overwritten(survey):
 
 
 def test_the_programs_can_be_kept(survey):
+    edited(survey, "tiles.ini", "EXEC_PATH = sex", "EXEC_PATH = $SP_RUN/bin/sex")
     result = all_chains(survey, "--programs")
     assert result.code == 0, result
     config, folder = load(survey / "survey.toml"), survey / "config"
     assert config.exposure.detection.engine == config.tile.detection.engine == "source-extractor"
     program = config.exposure.detection.program
-    assert (program.program, program.configuration) == ("sex", folder / "exposure.sex")
+    assert (program.program, program.configuration) == ("", folder / "exposure.sex")  # found under any of its names
+    assert config.tile.detection.program.program == f"{survey}/sp/bin/sex"
     assert (program.parameters, program.filter) == (folder / "columns.param", folder / "pyramid.conv")
     assert (config.psf.engine, config.psf.psfex.configuration) == ("psfex", folder / "model.psfex")
 
@@ -163,6 +165,9 @@ def test_contradictions_are_named_with_both_places(survey):
         ("exposures.ini", "WEIGHT_IMAGE = True", "WEIGHT_IMAGE = T", "WEIGHT_IMAGE = T", "neither True nor"),
         ("exposures.ini", "PSF_FILE = False", "PSF_FILE = True", "PSF_FILE", "no model photometry"),
         ("prepare.ini", "N_HDU = 40", "N_HDU = 0", "N_HDU", "input.n_ccd cannot be 0"),
+        ("tiles.ini", "OUTPUT_DIR = $SP_RUN", "OUTPUT_DIR = $SP_R", "SP_R/", "variable SP_R is not set"),
+        ("tiles.ini", "NUMBERING_SCHEME = -000-000", "NUMBERING_SCHEME = RE:(", "RE:(", "no regular expression"),
+        ("tiles.ini", "CHI2_THRESH = 2", "CHI2_THRESH = \x07", "CHI2_THRESH", "is no number"),
     ],
 )
 def test_what_cannot_be_converted_is_named_and_the_rest_is_done(survey, name, old, new, words, message):
@@ -185,8 +190,9 @@ def test_what_cannot_be_converted_is_named_and_the_rest_is_done(survey, name, ol
         ("exposure.sex", "DEBLEND_MINCONT  0.001", "DEBLEND_MINCONT  1.5", 9, "deblend_contrast cannot be 1.5"),
         ("columns.param", "MAG_AUTO", "MAG_AUOT", 6, "did you mean MAG_AUTO?"),
         ("columns.param", "FLUX_AUTO", "FLUX AUTO", 4, "not of the form COLUMN"),
-        ("model.psfex", "PSF_SIZE          51,51", "PSF_SIZE          51,41", 7, "the model is a square"),
+        ("model.psfex", "PSF_SIZE          51,51", "PSF_SIZE          51,41", 7, "is no square"),
         ("model.psfex", "PSFVAR_DEGREES    2", "PSFVAR_DEGREES    9", 12, "psf.degree cannot be 9"),
+        ("exposure.mask", "HALO_FLAG_VALUE = 2", "HALO_FLAG_VALUE = 0", 17, "exposure.mask.halo_bit cannot be 0"),
         ("exposure.mask", "HALO_MAG_LIM", "HALO_MAG_LMI", 14, "did you mean 'HALO_MAG_LIM'?"),
         ("tutorial.setools", "MAG_AUTO < 20", "MAG_AUTO <", 4, "MAG_AUTO <"),
     ],
@@ -208,6 +214,27 @@ def test_templates_and_catalogues_that_are_not_there(survey):
         assert words in result.out
     config = load(survey / "survey.toml")
     assert config.input.messier_catalogue is None and config.exposure.mask.halo_template == ""
+
+
+def test_images_that_are_not_where_the_files_say(survey):
+    (survey / "sp" / "input_tiles" / "CFIS_image-241-293.fits").touch()
+    result = all_chains(survey)
+    assert result.code == 1 and "there are no files CFIS_weight-{tile}.fitsfz in" in result.out
+    (survey / "sp" / "input_tiles" / "CFIS_weight-241-293.fitsfz").touch()
+    assert all_chains(survey, "--overwrite").code == 0
+    shutil.rmtree(survey / "sp" / "input_exp")
+    result = all_chains(survey, "--overwrite")
+    assert result.code == 1 and "there is no folder" in result.out and "--exposure-folder" in result.out
+    assert load(survey / "survey.toml").input.exposure_folder == survey / "sp" / "input_exp"
+
+
+def test_values_that_the_programs_take_too(survey):
+    edited(survey, "exposure.sex", "BACK_SIZE        64", "BACK_SIZE        128,128")
+    edited(survey, "exposure.sex", "BACK_FILTERSIZE  3", "BACK_FILTERSIZE  5,5")
+    assert all_chains(survey).code == 0
+    config = load(survey / "survey.toml")
+    assert (config.exposure.background.box_size, config.exposure.background.filter_size) == (128, 5)
+    assert (config.exposure.detection.rescale_box, config.tile.detection.rescale_box) == (128, 64)
 
 
 def test_another_filter_needs_the_program(survey):
@@ -240,6 +267,8 @@ def test_errors_of_the_file_write_nothing(tmp_path):
     (tmp_path / "other.ini").write_text("[A]\nB = 1\n")
     assert "there is no MODULE" in convert(tmp_path, "other.ini").err
     assert convert(tmp_path).code == 2
+    shutil.copy(DATA / "exposure.sex", tmp_path)
+    assert "are read with the INI file that names them" in convert(tmp_path, "exposure.sex").err
     assert not (tmp_path / "survey.toml").exists()
 
 
@@ -272,6 +301,47 @@ def test_default_is_inherited_and_a_section_that_does_not_run_is_not_read(tmp_pa
     config = load(tmp_path / "survey.toml")
     assert config.vignet.size == 31 and config.input.mag_zp == 30.0
     assert "[NGMIX_RUNNER]: not in MODULE" in result.out
+
+
+def test_one_file_may_run_a_module_on_exposures_and_on_tiles(tmp_path):
+    for name in ("exposure.sex", "tile.sex"):
+        shutil.copy(DATA / name, tmp_path)
+    section = "[SEXTRACTOR_RUNNER_RUN_{0}]\nNUMBERING_SCHEME = {1}\nDOT_SEX_FILE = {2}.sex\nCHECKIMAGE = APERTURES\n"
+    sections = section.format(1, "-000-000", "tile") + section.format(2, "-0000000-0", "exposure")
+    write(tmp_path, sections, modules="split_exp_runner, sextractor_runner, sextractor_runner")
+    result = convert(tmp_path, "config.ini", "--programs")
+    assert result.code == 0, result
+    config = load(tmp_path / "survey.toml")
+    assert (config.exposure.detection.threshold, config.tile.detection.threshold) == (2.0, 1.5)
+    assert config.tile.detection.program.check_images == ("APERTURES",)
+
+
+def test_folders_may_be_added_and_in_any_order(tmp_path):
+    stars = tmp_path / "stars"
+    stars.mkdir()
+    (stars / "star_cat-1.cat").touch()
+    path = write(tmp_path, modules="split_exp_runner, mask_runner", scheme="-000-000")
+    path.write_text(
+        path.read_text().replace("INPUT_DIR = exposures", "INPUT_DIR = stars, exposures")
+        + "[MASK_RUNNER]\nFILE_PATTERN = CFIS_image\nADD_FILE_PATTERN = CFIS_weight\nADD_INPUT_DIR = tiles\n"
+        "USE_EXT_STAR = True\nUSE_EXT_FLAG = False\n"
+    )
+    (tmp_path / "tiles" / "CFIS_image-241-293.fits").touch()
+    (tmp_path / "tiles" / "CFIS_weight-241-293.fits.fz").touch()
+    (tmp_path / "exposures" / "image-2243881.fitsfz").touch()
+    (tmp_path / "exposures" / "weight-2243881.fitsfz").touch()
+    result = verb(tmp_path, "convert", "config.ini")
+    assert result.code == 0, result
+    names = load(tmp_path / "survey.toml").input
+    assert (str(names.tile_folder), str(names.exposure_folder), str(names.star_catalogue)) == (
+        "tiles",
+        "exposures",
+        "stars",
+    )
+    assert names.tile_weight_name == "CFIS_weight-{tile}.fits"
+    (stars / "star_cat-1.cat").rename(stars / "list.cat")
+    result = verb(tmp_path, "convert", "config.ini", "--overwrite")
+    assert result.code == 1 and "no folder of star catalogues is known" in result.out
 
 
 def test_unknown_modules_are_named_with_the_nearest(tmp_path):
