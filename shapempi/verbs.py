@@ -28,6 +28,7 @@ from shapempi.grammar import columns_of, translator
 from shapempi.grammar import reference as column_reference
 from shapempi.io.catalog import write_fits
 from shapempi.measure.fit import FitFlag
+from shapempi.measure.shapes import ENGINES
 from shapempi.mpi.comm import connect
 from shapempi.opening import ACCEPTABLE
 from shapempi.report import calibration as calibration_report
@@ -39,7 +40,7 @@ from shapempi.sim.write import SurveyFiles
 from shapempi.survey.graph import make_plan
 from shapempi.survey.inputs import find_inputs
 from shapempi.survey.sky_masks import SkyColumn, open_sky_masks
-from shapempi.units import predicted_seconds
+from shapempi.units import BlockCost, predicted_seconds
 
 __all__ = ["ACCEPTABLE", "calibrate", "config", "export", "gather", "plan", "run", "simulate"]
 
@@ -90,7 +91,7 @@ def plan(options: argparse.Namespace) -> int:
     settings = load(options.config)
     inputs = find_inputs(settings.input, settings.run.folder)
     survey = make_plan(inputs)
-    seconds = predicted_seconds(survey)
+    seconds = predicted_seconds(survey, BlockCost(ENGINES[settings.shapes.engine].epoch_seconds))
     print("time on one core:")
     print(f"  {len(survey.ccds)} CCDs of {len(inputs.exposures)} exposures: about {duration(seconds['ccd'])}")
     print(f"  {len(survey.tiles)} tiles: about {duration(seconds['tile'])}")

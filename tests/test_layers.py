@@ -46,7 +46,7 @@ MAY_IMPORT = {
     "farm_bench": {"units"} | BELOW_CONFIG,  # the units and the schedule of a run, done in simulated time
     "mpi_bench": {"mpi"} | GROUND,  # the master of a run with units that do nothing
     "scaling": {"config"} | BELOW_CONFIG,  # runs of one survey on more and more ranks
-    "job_verbs": {"jobscript", "job_size", "site", "units", "config"} | SURVEY,
+    "job_verbs": {"jobscript", "job_size", "site", "units", "config", "measure"} | SURVEY,
     "jobscript": {"job_size", "site"} | GROUND,
     "job_size": {"site"} | GROUND,
     "site": GROUND,  # where jobs run: files of the package, or one of the user's
