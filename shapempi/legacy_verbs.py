@@ -91,9 +91,9 @@ def _say(result: Exported, request: LegacyRequest) -> int:
     print(f"{request.output}:")
     for name in request.products:
         if name in result.n_file or name in result.n_lacking:
-            lacking = result.n_lacking.get(name, 0)
-            lack = f"; {lacking} CCDs {PRODUCTS[name].lack}" if lacking else ""
-            print(f"  {name}: {result.n_file.get(name, 0)} files{lack}")
+            remarks = ((result.n_lacking, PRODUCTS[name].lack), (result.n_noted, PRODUCTS[name].note))
+            texts = [f"; CCDs that {text}: {counts[name]}" for counts, text in remarks if name in counts]
+            print(f"  {name}: {result.n_file.get(name, 0)} files{''.join(texts)}")
     for text in result.failed:
         print(f"shapempi: not written: {text}", file=sys.stderr)
     if not result.complete:

@@ -81,8 +81,8 @@ class Exported:
     ----------
     n_file : dict of str to int
         Files by product.
-    n_lacking : dict of str to int
-        CCDs for which there was nothing to write, by product.
+    n_lacking, n_noted : dict of str to int
+        CCDs for which there was nothing to write, and those of whose files readers must know something, by product.
     failed : list of str
         What could not be written, each with its reason.
     complete : bool
@@ -91,6 +91,7 @@ class Exported:
 
     n_file: dict[str, int] = field(default_factory=dict)
     n_lacking: dict[str, int] = field(default_factory=dict)
+    n_noted: dict[str, int] = field(default_factory=dict)
     failed: list[str] = field(default_factory=list)
     complete: bool = True
 
@@ -149,7 +150,7 @@ def _count(result: Exported, outcome: Outcome) -> None:
     """Add what became of a unit."""
     for name, count in outcome.counts.items():
         product, _, what = name.partition(".")
-        counts = result.n_lacking if what == "lacking" else result.n_file
+        counts = {"": result.n_file, "lacking": result.n_lacking, "noted": result.n_noted}[what]
         counts[product] = counts.get(product, 0) + count
     if outcome.state is not State.DONE:
         result.failed.append(
@@ -285,8 +286,9 @@ class _Writer:
                 problems += [f"{name}: {error}"]
                 continue
             self._add(name, len(written.paths))
-            if written.lacking:
-                self._add(f"{name}.lacking", 1)
+            for what in ("lacking", "noted"):
+                if getattr(written, what):
+                    self._add(f"{name}.{what}", 1)
         if problems:
             raise DataError("; ".join(problems))
         return Place(str(request.output), "", 0, sum(self._counts.values()))

@@ -26,10 +26,13 @@ class Written:
         The files.
     lacking : bool
         Whether there is nothing to write, as there was nothing in the reference system.
+    noted : bool
+        Whether the files are such that their readers must know.
     """
 
     paths: tuple[Path, ...] = ()
     lacking: bool = False
+    noted: bool = False
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,8 @@ class Product:
         Of what they consist.
     lack : str
         What it means that there is nothing to write of some CCD.
+    note : str
+        What readers of the files of some CCD must know.
     gathered : bool
         Whether they are made from the catalogue of the run.
     """
@@ -75,6 +80,7 @@ class Product:
     meaning: str
     parts: tuple[Part, ...]
     lack: str = ""
+    note: str = ""
     gathered: bool = False
 
 

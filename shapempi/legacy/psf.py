@@ -21,7 +21,12 @@ def _write(source: LegacySource, ccd: CcdId, folder: Path) -> Written:
     if model is None:
         return discard(path)
     write_psf(path, model, overwrite=source.overwrite)
-    return Written((path,))
+    return Written((path,), noted=model.sampling != 1.0)
 
 
-PSF = Product("PSF model of each CCD", (Part(CCD, "psfex_runner", _write),), lack="have no accepted PSF model")
+PSF = Product(
+    "PSF model of each CCD",
+    (Part(CCD, "psfex_runner", _write),),
+    lack="have no accepted PSF model",
+    note="have models with PSF_SAMP other than 1, which ShapePipe's psf_interp would take for stamps as they are",
+)
