@@ -1,7 +1,6 @@
 """`shapempi look` on a run: the pictures show what the run committed."""
 
 import re
-import shutil
 
 import h5py
 import numpy as np
