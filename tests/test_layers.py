@@ -28,6 +28,7 @@ MAY_IMPORT = {
         "image_verbs",
         "star_verbs",
         "look_verbs",
+        "legacy_verbs",
         "bench_verbs",
         "job_verbs",
         "selftest_verbs",
@@ -36,7 +37,18 @@ MAY_IMPORT = {
         "errors",
         "interrupt",
     },
-    "verbs": {"run", "opening", "export_ldac", "calibrate", "chain", "gather", "grammar", "units", "config"}
+    "verbs": {
+        "run",
+        "opening",
+        "export_ldac",
+        "legacy_verbs",
+        "calibrate",
+        "chain",
+        "gather",
+        "grammar",
+        "units",
+        "config",
+    }
     | BELOW_CONFIG,
     "report_verbs": {"reporting", "chain", "gather", "config"} | BELOW_CONFIG,
     "psf_verbs": {"validate_psf", "interpolate", "selection", "config"} | BELOW_CONFIG,
@@ -51,6 +63,11 @@ MAY_IMPORT = {
     "job_size": {"site"} | GROUND,
     "site": GROUND,  # where jobs run: files of the package, or one of the user's
     "selftest_verbs": {"selftest", "gather", "io", "errors"},
+    "legacy_verbs": {"legacy"} | BELOW_CONFIG,
+    "legacy": {  # a run as the files of the reference system
+        *("run_view", "run_psf", "interpolate", "export_ldac", "masking", "selection", "star_catalogue", "grammar"),
+        *BELOW_CONFIG,
+    },
     "look_verbs": {"look", "look_file", "look_unit", "look_object", "run_view"} | SURVEY,
     "look_object": {"look", "run_view", "stages", "measure", "report"} | SURVEY,  # one object in all epochs
     "look_unit": {"look", "run_view", "measure", "report"} | SURVEY,  # CCDs and tiles of a run
