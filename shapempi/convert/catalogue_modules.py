@@ -53,7 +53,9 @@ CATALOGUE_MODULES: tuple[Module, ...] = (
             taken("SM_STAR_THRESH SM_STAR_STRESH", "spread.star_threshold", number),
             taken("SM_GAL_THRESH", "spread.galaxy_threshold", number),
             read_by("SHAPE_MEASUREMENT_TYPE", "", _measurement, "ngmix's; galsim is dead code upstream"),
-            without("SAVE_PSF_DATA", "the table /epochs has the PSF of every object and epoch"),
+            command(
+                "SAVE_PSF_DATA", "export --format legacy --psf-data", "the PSF of every epoch is in /epochs anyway"
+            ),
             read_by("TILE_LIST", "input.tile_list", _tile_list, ""),
         ),
         "tile",
