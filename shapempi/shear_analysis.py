@@ -26,6 +26,7 @@ from shapempi.lensing.tangential import TANGENTIAL_DTYPE, Tangential, tangential
 from shapempi.lensing.truth import TruthBias, truth_bias
 from shapempi.report.markdown import to_markdown
 from shapempi.report.progress import counter
+from shapempi.report.shear import whole_pairs
 from shapempi.report.shear_figures import draw_grid, draw_mean_shear, draw_response
 from shapempi.report.shear_summary import ShearFindings, as_document, as_json, lines
 from shapempi.report.shear_xi import draw_modes, draw_psf_correlation, draw_tangential, draw_xi
@@ -259,7 +260,7 @@ def _compare(galaxies: np.ndarray, shear: np.ndarray, truth: np.ndarray, notes: 
     """Compare with the true shear of the same galaxies."""
     truth = truth[~truth["is_star"]]
     near, _ = match_truth(galaxies, truth)
-    matched = near >= 0
+    matched = whole_pairs(truth["pair"], near >= 0)
     near, truth = near[matched], truth[matched]
     paired = (truth["pair"] >= 0).any()
     group = (

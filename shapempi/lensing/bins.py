@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
+from pydantic import field_validator
 
 from shapempi.catalog import SHEAR_TYPES
 from shapempi.lensing.cuts import CutParams, size_ratio
@@ -26,6 +28,13 @@ class BinParams(Params):
     s2n: tuple[float, ...] = key((), "Limits of bins of s2n; at least two.")
     size_ratio: tuple[float, ...] = key((), "Limits of bins of T / psf_T.")
     mag: tuple[float, ...] = key((), "Limits of bins of mag.", unit="mag")
+
+    @field_validator("s2n", "size_ratio", "mag")
+    @classmethod
+    def _increasing(cls, limits: tuple[float, ...]) -> tuple[float, ...]:
+        if len(limits) == 1 or any(low >= high for low, high in pairwise(limits)):
+            raise ValueError("limits of bins must be two or more, each larger than the one before it")
+        return limits
 
 
 @dataclass(frozen=True)

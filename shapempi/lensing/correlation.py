@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from pydantic import model_validator
 
 from shapempi.lensing.cosebis import CosebiFilters, cosebi_filters
 from shapempi.lensing.null_test import NullTest, jackknife_covariance, null_test
@@ -52,7 +53,7 @@ def _with_errors(*names: str) -> np.dtype:
 #: xi+, xi-, xi_x by separation.
 XI_DTYPE = _with_errors("xip", "xim", "xix")
 
-#: xi+ of shear and PSF, of the PSF with itself, leakage alpha and xi+ that follows from it, by separation.
+#: xi+ of shear and PSF, of the PSF with itself, leakage alpha and xi+ that follows from it, without the means.
 PSF_XI_DTYPE = np.dtype(
     [
         *SEPARATION_DTYPE.descr,
@@ -87,6 +88,12 @@ class CorrelationParams(Params):
     max_galaxies: int = key(
         20_000_000, "With more galaxies about this many, drawn at random, are correlated: 0.3 GB a million.", ge=2
     )
+
+    @model_validator(mode="after")
+    def _ordered(self) -> CorrelationParams:
+        if self.min_separation >= self.max_separation:
+            raise ValueError("min_separation is not less than max_separation")
+        return self
 
 
 @dataclass(frozen=True)
@@ -212,8 +219,8 @@ def psf_correlation(
 ) -> PsfCorrelation:
     """Correlate the shear of galaxies with the shape of the PSF at their places; see `shear_correlation`.
 
-    alpha(theta) = (xi_gp - <g><p>)/(xi_pp - <p><p>), with xi+ of each, is the part of the PSF's shape that is left in
-    the shear, and xi_gp^2/xi_pp what it adds to xi+ (Bacon et al. 2003, MNRAS 344, 673).
+    With xi+ of each, alpha(theta) = xi_gp / xi_pp is the part of the PSF's shape that is left in the shear, and
+    xi_gp^2 / xi_pp what it adds to xi+ (Bacon et al. 2003, MNRAS 344, 673).  The means of both fields are subtracted.
     """
     edges = np.geomspace(params.min_separation, params.max_separation, params.n_bin + 1)
     none = np.zeros(params.n_bin)
@@ -222,15 +229,14 @@ def psf_correlation(
     import treecorr
 
     psf = np.stack([galaxies["psf_g1"], galaxies["psf_g2"]]).astype(float)
+    shear, psf = (field - np.average(field, axis=1, weights=galaxies["weight"])[:, None] for field in (shear, psf))
     cross, own = (_process(galaxies, fields, params, patches, n_threads=n_threads) for fields in ((shear, psf), (psf,)))
     wide = _Wide(params.n_bin, params.fine_bins)
-    w = galaxies["weight"]
-    g, p = (np.average(field, axis=1, weights=w) for field in (shear, psf))
 
     def statistics(pair: list[treecorr.GGCorrelation]) -> np.ndarray:
         gp, pp = (wide.mean(each.xip, each.weight) for each in pair)
         with np.errstate(invalid="ignore", divide="ignore"):
-            return np.concatenate([gp, (gp - g @ p) / (pp - p @ p)])
+            return np.concatenate([gp, gp / pp])
 
     table = separations(edges, PSF_XI_DTYPE, wide.sum(own.npairs), wide.mean(own.meanr, own.weight))
     table["xi_pp"] = wide.mean(own.xip, own.weight)

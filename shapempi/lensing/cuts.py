@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+from pydantic import model_validator
 
 from shapempi.catalog import SHEAR_TYPES
 from shapempi.flags import NO_RESULT
@@ -47,17 +48,24 @@ class CutParams(Params):
     mask_allowed: int = key(0, "Bits of IMAFLAGS_ISO that an object may have.", ge=0)
     n_epoch_min: int = key(1, "Smallest n_epoch_used.", ge=1)
     s2n_min: float = key(10.0, "Smallest s2n of each type.", ge=0)
-    s2n_max: float = key(500.0, "s2n of each type is less than this.", gt=0)
+    s2n_max: float = key(500.0, "Upper limit of s2n of each type, which is less.", gt=0)
     size_ratio_min: float = key(0.5, "Smallest T / psf_T of each type.", ge=0)
-    size_ratio_max: float = key(3.0, "T / psf_T of each type is less than this.", gt=0)
+    size_ratio_max: float = key(3.0, "Upper limit of T / psf_T of each type, which is less.", gt=0)
     mag_min: float = key(15.0, "Smallest mag of each type.", unit="mag")
-    mag_max: float = key(30.0, "mag of each type is less than this.", unit="mag")
+    mag_max: float = key(30.0, "Upper limit of mag of each type, which is less.", unit="mag")
     weight_scatter: float = key(
         0.3,
         "Scatter s of g1 and g2 without noise, in the weight s^2 / (s^2 + (g1_err^2 + g2_err^2)/2) of each type; "
         "with a large one, 100, all weights are 1.",
         gt=0,
     )
+
+    @model_validator(mode="after")
+    def _ordered(self) -> CutParams:
+        for name in ("s2n", "size_ratio", "mag"):
+            if not getattr(self, f"{name}_min") < getattr(self, f"{name}_max"):
+                raise ValueError(f"{name}_min is not less than {name}_max")
+        return self
 
 
 class Step(NamedTuple):

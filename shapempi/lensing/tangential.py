@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from pydantic import model_validator
 
 from shapempi.lensing.correlation import (
     SEPARATION_DTYPE,
@@ -41,6 +42,12 @@ class TangentialParams(Params):
     max_separation: float = key(100.0, "Largest separation.", unit="arcmin", gt=0)
     bin_slop: float = key(0.1, "How far a pair may be off its bin, in bins.", ge=0, le=1)
     star_mag_max: float = key(20.0, "Stars brighter than this are positions for a null test.", unit="mag")
+
+    @model_validator(mode="after")
+    def _ordered(self) -> TangentialParams:
+        if self.min_separation >= self.max_separation:
+            raise ValueError("min_separation is not less than max_separation")
+        return self
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,7 @@ def draw_response(bins: Mapping[str, np.ndarray], path: Path, *, title: str) -> 
     figure.suptitle(f"{title}: response of the shapes in bins")
     axes = figure.subplots(2, len(_SHEARED), sharex="col", height_ratios=(3, 1))
     for column, name in zip(axes.T, _SHEARED, strict=True):
-        table = bins[name]
+        table = _filled(bins[name])
         x = table["mean"]
         panel = column[0]
         for i, colour, marker in zip((1, 2), COLOURS, MARKERS, strict=False):
@@ -58,13 +58,18 @@ def draw_response(bins: Mapping[str, np.ndarray], path: Path, *, title: str) -> 
     save(figure, path)
 
 
+def _filled(table: np.ndarray) -> np.ndarray:
+    """Return the bins with galaxies."""
+    return table[np.isfinite(table["mean"])]
+
+
 def _widths(x: np.ndarray, logarithmic: bool) -> np.ndarray:
     """Return widths of bars at bins' means that do not touch."""
     if len(x) < 2:
         return np.full(len(x), 0.1)
     if logarithmic:
-        return 0.5 * x * np.nanmin(np.diff(np.log(x)))
-    return np.full(len(x), 0.7 * np.nanmin(np.abs(np.diff(x))))
+        return 0.5 * x * np.min(np.diff(np.log(x)))
+    return np.full(len(x), 0.7 * np.min(np.diff(x)))
 
 
 def draw_grid(by_s2n: np.ndarray, by_size: np.ndarray, path: Path, *, title: str) -> None:
@@ -136,13 +141,14 @@ def draw_mean_shear(
     figure = new_figure(13.5, 7.5)
     figure.suptitle(f"{title}: mean shear in bins, calibrated by the response of each; dashed: of all galaxies")
     for panel, (name, table) in zip(figure.subplots(2, 3).ravel(), bins.items(), strict=True):
+        table = _filled(table)
         x = table["mean"]
         for i, colour, marker in zip((1, 2), COLOURS, MARKERS, strict=False):
             error = np.nan_to_num(table[f"g{i}_err"])
             panel.errorbar(x, table[f"g{i}"], yerr=error, fmt=marker, color=colour, capsize=2, label=f"$g_{i}$")
             panel.axhline(float(whole[f"g{i}"]), color=colour, ls="--", lw=0.8)
             for line in slopes[(slopes["against"] == name.encode()) & (slopes["component"] == i)]:
-                unit = float(np.nanmean(x)) if name == "psf_T" else 1.0
+                unit = float(np.mean(x)) if name == "psf_T" else 1.0
                 if np.isfinite(line["slope"]) and len(x) > 1:
                     text = rf"slope {line['slope']:+.4f} $\pm$ {line['slope_err']:.4f}"
                     panel.plot(x, line["offset"] + line["slope"] * (x / unit - line["mean"]), color=colour, label=text)

@@ -111,6 +111,8 @@ def lines(found: ShearFindings) -> list[str]:
         for test in found.tests
         if test.dof
     ]
+    if not any(test.dof for test in found.tests):
+        text.append("  none: too few pairs")
     low, high = found.correlation.mode_range
     if len(found.correlation.modes):
         text.append(f"  B_n are COSEBIs of {low:.2f} to {high:.2f} arcmin")
