@@ -86,7 +86,7 @@ class CorrelationParams(Params):
         False, "Whether the mean shear is subtracted before galaxies are correlated with each other."
     )
     max_galaxies: int = key(
-        20_000_000, "With more galaxies about this many, drawn at random, are correlated: 0.3 GB a million.", ge=2
+        20_000_000, "With more galaxies about this many, drawn at random, are correlated: 1.5 GB a million.", ge=2
     )
 
     @model_validator(mode="after")

@@ -94,7 +94,8 @@ def cut_steps(table: np.ndarray, kind: str, params: CutParams) -> list[Step]:
     """
     s2n, ratio, mag = table[f"s2n_{kind}"], size_ratio(table, kind), table[f"mag_{kind}"]
     shape = (table["shape_flags"] & int(NO_RESULT) == 0) & (table["mcal_flags"] == 0)
-    shape &= np.isfinite(table[f"g1_{kind}"]) & np.isfinite(table[f"g2_{kind}"])
+    for name in ("ra", "dec", f"g1_{kind}", f"g2_{kind}"):
+        shape &= np.isfinite(table[name])
     psf = (table["psf_T"] > 0) & np.isfinite(table["psf_g1"]) & np.isfinite(table["psf_g2"])
     primary = np.ones(len(table), dtype=bool)
     if params.primary_only:

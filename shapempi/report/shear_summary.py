@@ -55,7 +55,7 @@ class ShearFindings:
     correlation, psf : Correlation, PsfCorrelation
         Correlation functions.
     tangential : tuple of Tangential
-        Shear around positions.
+        Shear around bright stars, then around positions of the user's.
     notes : tuple of str
         What was lacking.
     """
@@ -77,12 +77,9 @@ class ShearFindings:
     @property
     def tests(self) -> tuple[NullTest, ...]:
         """All null tests; tangential shear around positions of the user's is none."""
-        around = [test for each in self.tangential for test in each.tests]
-        return (*self.correlation.tests, *(test for test in around if _is_null(test)))
-
-
-def _is_null(test: NullTest) -> bool:
-    return test.name.startswith("gamma_x") or test.name.endswith("around stars")
+        # Stars come first: no galaxy is sheared by them in any way.
+        around = [test for k, each in enumerate(self.tangential) for test in each.tests[(0 if k == 0 else 1) :]]
+        return (*self.correlation.tests, *around)
 
 
 def lines(found: ShearFindings) -> list[str]:
@@ -106,8 +103,9 @@ def lines(found: ShearFindings) -> list[str]:
         name = f"dT/T of {against}" if against == "psf_T" else against
         text.append(f"  g{each['component']} against {name:13s} {_pair(each['slope'], each['slope_err'], '.4f')}")
     text += ["", "null tests: chi2 of what should be zero"]
+    width = max((len(test.name) for test in found.tests), default=0)
     text += [
-        f"  {test.name:28s} {test.chi2:8.2f} for {test.dof:3d}, p = {test.p:.3f}; errors: {test.errors}"
+        f"  {test.name:{width}s} {test.chi2:8.2f} for {test.dof:3d}, p = {test.p:.3f}; errors: {test.errors}"
         for test in found.tests
         if test.dof
     ]
