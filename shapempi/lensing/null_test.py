@@ -61,14 +61,18 @@ def null_test(name: str, values: np.ndarray, noise: np.ndarray, rest: np.ndarray
     Returns
     -------
     NullTest
-        The result.
+        The result; of no values where there are none, or where they have no noise.
     """
     m = len(values)
-    if m == 0:
+    if rest is not None and len(rest) < 2 * m:
+        rest = None
+    covariance = noise if rest is None else jackknife_covariance(rest)
+    scale = np.sqrt(np.diag(covariance))
+    if m == 0 or not (scale > 0).all() or np.linalg.matrix_rank(covariance / np.outer(scale, scale)) < m:
         return NullTest(name, 0.0, 0, float("nan"), "noise")
-    if rest is None or len(rest) < 2 * m:
-        square = float(values @ np.linalg.solve(noise, values))
+    square = float(values @ np.linalg.solve(covariance, values))
+    if rest is None:
         return NullTest(name, square, m, float(chi2.sf(square, m)), "noise")
     n = len(rest)
-    square = float(values @ np.linalg.solve(jackknife_covariance(rest), values))
-    return NullTest(name, square, m, float(f_distribution.sf(square * (n - m) / (m * (n - 1)), m, n - m)), "jackknife")
+    p = float(f_distribution.sf(square * (n - m) / (m * (n - 1)), m, n - m))
+    return NullTest(name, square, m, p, "jackknife")

@@ -28,6 +28,6 @@ def test_what_is_not_zero_has_a_small_p():
 
 def test_too_few_patches_leave_the_noise_and_nothing_is_no_test():
     assert null_test("few", np.ones(4), np.eye(4), np.ones((7, 4))).errors == "noise"
-    nothing = null_test("none", np.zeros(0), np.zeros((0, 0)))
-    assert nothing.dof == 0
-    assert np.isnan(nothing.p)
+    for nothing in (null_test("none", np.zeros(0), np.zeros((0, 0))), null_test("sure", np.ones(2), np.zeros((2, 2)))):
+        assert nothing.dof == 0
+        assert np.isnan(nothing.p)
