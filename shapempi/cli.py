@@ -15,6 +15,7 @@ from shapempi import (
     bench_verbs,
     image_verbs,
     job_verbs,
+    legacy_verbs,
     look_verbs,
     psf_verbs,
     report_verbs,
@@ -163,13 +164,19 @@ def _parser() -> argparse.ArgumentParser:
 
     verb = commands.add_parser("export", help="write the catalogue in another form")
     verb.add_argument("run", type=Path, metavar="RUN", help="run folder")
-    verb.add_argument("--format", choices=["fits", "ldac"], default="fits", help="FITS table, or a FITS_LDAC per tile")
+    verb.add_argument(
+        "--format",
+        choices=list(verbs.EXPORTS),
+        default="fits",
+        help="FITS table; a FITS_LDAC per tile; or a tree of files as ShapePipe leaves it",
+    )
     verb.add_argument("--grammar", choices=list(GRAMMARS), default="native", help="column names")
-    verb.add_argument("--output", type=Path, help="file to write (RUN/catalogue.fits), folder for ldac (RUN/sexcat)")
+    verb.add_argument("--output", type=Path, help="file to write (RUN/catalogue.fits), folder (RUN/sexcat, RUN/legacy)")
     verb.add_argument(
         "--vignets", action="store_true", help="with ldac: stamps of the tile, neighbours and bad pixels -1e30"
     )
     verb.add_argument("--overwrite", action="store_true", help="replace a file that is already there")
+    legacy_verbs.add_legacy_options(verb)
     verb.set_defaults(verb=verbs.export)
 
     _add_image_verbs(commands)
