@@ -21,6 +21,7 @@ from shapempi import (
     psf_verbs,
     report_verbs,
     selftest_verbs,
+    shear_verbs,
     star_verbs,
     verbs,
 )
@@ -182,6 +183,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_image_verbs(commands)
     look_verbs.add_look(commands)
     _add_psf_verbs(commands)
+    shear_verbs.add_shear(commands)
 
     verb = commands.add_parser(
         "calibrate", help="m, c and PSF leakage of the shapes from simulations of known shear (also under mpirun)"

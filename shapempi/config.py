@@ -18,6 +18,7 @@ from pydantic.fields import FieldInfo
 from shapempi.calibration.params import CalibrationParams
 from shapempi.engines.psf_params import PsfParams
 from shapempi.errors import ConfigError
+from shapempi.lensing.params import ShearParams
 from shapempi.measure.shape_params import ShapeParams
 from shapempi.measure.size_class import SizeClassParams
 from shapempi.measure.spread import SpreadParams
@@ -103,6 +104,7 @@ class Config(Params):
     simulation: SimulationParams | None = None
     calibration: CalibrationParams = CalibrationParams()
     validation: ValidationParams = ValidationParams()
+    shear: ShearParams = ShearParams()
     sky_masks: dict[str, SkyMaskParams] = key({}, "Maps of the sky by the names of their columns.")
 
     @field_validator("sky_masks")
@@ -115,8 +117,8 @@ class Config(Params):
     def digest(self, *contents: str) -> str:
         """Return the fingerprint of everything that decides the catalogue or the units of work.
 
-        Everything of [run] but the block size, the height of strips, the simulation, the calibration, the validation
-        and the maps of the sky do not; the rest does.
+        Everything of [run] but the block size, the height of strips, the simulation, the calibration, the validation,
+        the shear analysis and the maps of the sky do not; the rest does.
 
         Parameters
         ----------
@@ -126,7 +128,7 @@ class Config(Params):
         values = self.model_dump(
             mode="json",
             exclude={
-                **dict.fromkeys(("simulation", "calibration", "validation", "sky_masks"), True),
+                **dict.fromkeys(("simulation", "calibration", "validation", "shear", "sky_masks"), True),
                 "run": set(RunParams.model_fields) - {"block_size"},
                 "stars": {"output"},
                 **dict.fromkeys(("exposure", "tile"), _IMAGE_FILES),

@@ -16,7 +16,18 @@ NOUNS = {"catalog", "ids", "image", "megacam", "params", "product", "psf", "vign
 GROUND = BOTTOM | NOUNS
 # survey knows which inputs a survey has; it sits below the stages that read them.
 SURVEY = {"survey", "io"} | GROUND
-BELOW_CONFIG = {"stages", "engines", "mpi", "sim", "report", "calibration", "validation", "bench", "measure"} | SURVEY
+BELOW_CONFIG = {
+    "stages",
+    "engines",
+    "mpi",
+    "sim",
+    "report",
+    "calibration",
+    "validation",
+    "bench",
+    "lensing",
+    "measure",
+} | SURVEY
 
 #: What the modules of a layer may import besides their own layer.
 MAY_IMPORT = {
@@ -33,6 +44,7 @@ MAY_IMPORT = {
         "job_verbs",
         "selftest_verbs",
         "convert_verbs",
+        "shear_verbs",
         "engines",
         "grammar",
         "errors",
@@ -54,6 +66,8 @@ MAY_IMPORT = {
     "report_verbs": {"reporting", "chain", "gather", "config"} | BELOW_CONFIG,
     "psf_verbs": {"validate_psf", "interpolate", "selection", "config"} | BELOW_CONFIG,
     "image_verbs": {"masking", "detecting", "config"} | BELOW_CONFIG,
+    "shear_verbs": {"shear_analysis", "config"} | BELOW_CONFIG,
+    "shear_analysis": {"report", "lensing", "measure"} | SURVEY,  # the shear of a run: tables and figures
     "star_verbs": {"star_extraction", "config"} | SURVEY,
     "bench_verbs": {"farm_bench", "mpi_bench", "scaling"} | BELOW_CONFIG,
     "farm_bench": {"units"} | BELOW_CONFIG,  # the units and the schedule of a run, done in simulated time
@@ -106,7 +120,8 @@ MAY_IMPORT = {
     "mpi": {"errors"},
     "survey": SURVEY,
     "sim": {"io"} | GROUND,
-    "report": {"io", "measure", "calibration", "validation"} | GROUND,
+    "report": {"io", "measure", "calibration", "validation", "lensing"} | GROUND,
+    "lensing": {"measure"} | GROUND,  # what a catalogue says of the sky, in memory
     "validation": {"measure"} | GROUND,  # judges PSF models by the stars of a run, in memory
     "calibration": {"measure"} | GROUND,  # simulates and measures in memory
     "bench": {"engines", "io", "measure"} | GROUND,  # the same, by the clock
