@@ -13,6 +13,7 @@ from pathlib import Path
 from shapempi import (
     __version__,
     bench_verbs,
+    catalogue_verbs,
     image_verbs,
     job_verbs,
     look_verbs,
@@ -161,16 +162,18 @@ def _parser() -> argparse.ArgumentParser:
     verb.set_defaults(verb=report_verbs.report)
 
     verb = commands.add_parser("export", help="write the catalogue in another form")
-    verb.add_argument("run", type=Path, metavar="RUN", help="run folder")
-    verb.add_argument("--format", choices=["fits", "ldac"], default="fits", help="FITS table, or a FITS_LDAC per tile")
+    verb.add_argument("run", type=Path, metavar="RUN", help="run folder, or a catalogue that gather or merge made")
+    verb.add_argument("--format", choices=list(verbs.EXPORTS), default="fits", help="of the files (fits)")
     verb.add_argument("--grammar", choices=list(GRAMMARS), default="native", help="column names")
     verb.add_argument("--output", type=Path, help="file to write (RUN/catalogue.fits), folder for ldac (RUN/sexcat)")
     verb.add_argument(
         "--vignets", action="store_true", help="with ldac: stamps of the tile, neighbours and bad pixels -1e30"
     )
+    catalogue_verbs.add_export_options(verb)
     verb.add_argument("--overwrite", action="store_true", help="replace a file that is already there")
     verb.set_defaults(verb=verbs.export)
 
+    catalogue_verbs.add_catalogues(commands)
     _add_image_verbs(commands)
     look_verbs.add_look(commands)
     _add_psf_verbs(commands)

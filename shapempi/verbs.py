@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from shapempi.calibrate import calibrate_stamps, choose_cases, claim_folder
@@ -16,6 +17,8 @@ from shapempi.catalog import (
     STAR_COLUMNS,
     STAR_STATISTIC_COLUMNS,
 )
+from shapempi.catalogue_verbs import EXPORTS as TABLE_EXPORTS
+from shapempi.catalogue_verbs import refuse_options
 from shapempi.chain import calibrate_chain, check_chain
 from shapempi.config import Config, commented_toml, load
 from shapempi.config import reference as key_reference
@@ -24,9 +27,7 @@ from shapempi.export_ldac import export_tiles
 from shapempi.flags import ObjectFlag, PixelFlag
 from shapempi.gather import Gathered, read_plan
 from shapempi.gather import gather as gather_run
-from shapempi.grammar import columns_of, translator
 from shapempi.grammar import reference as column_reference
-from shapempi.io.catalog import write_fits
 from shapempi.measure.fit import FitFlag
 from shapempi.mpi.comm import connect
 from shapempi.opening import ACCEPTABLE
@@ -41,7 +42,7 @@ from shapempi.survey.inputs import find_inputs
 from shapempi.survey.sky_masks import SkyColumn, open_sky_masks
 from shapempi.units import predicted_seconds
 
-__all__ = ["ACCEPTABLE", "calibrate", "config", "export", "gather", "plan", "run", "simulate"]
+__all__ = ["ACCEPTABLE", "EXPORTS", "calibrate", "config", "export", "gather", "plan", "run", "simulate"]
 
 
 def simulate(options: argparse.Namespace) -> int:
@@ -177,13 +178,12 @@ def _say_gathered(result: Gathered, run_folder: Path) -> int:
 
 def export(options: argparse.Namespace) -> int:
     """Write the catalogue in another form."""
-    return {"fits": _export_fits, "ldac": _export_ldac}[options.format](options)
+    return EXPORTS[options.format](options)
 
 
 def _export_ldac(options: argparse.Namespace) -> int:
     """Write every tile as SExtractor would have left it."""
-    if options.grammar != "native":
-        raise ConfigError(f"--grammar {options.grammar} is for --format fits: FITS_LDAC has SExtractor's names")
+    refuse_options(options, "ldac", "vignets")
     folder = options.output or options.run / "sexcat"
     result = export_tiles(options.run, folder, vignets=options.vignets, overwrite=options.overwrite)
     print(f"{folder}: {len(result.paths)} tiles, {result.n_object} objects")
@@ -192,20 +192,8 @@ def _export_ldac(options: argparse.Namespace) -> int:
     return 1 if result.missing else 0
 
 
-def _export_fits(options: argparse.Namespace) -> int:
-    """Write the catalogue as FITS."""
-    if options.vignets:
-        raise ConfigError("--vignets is for --format ldac")
-    target = options.output or options.run / "catalogue.fits"
-    n_row = write_fits(
-        options.run / "catalogue.h5",
-        target,
-        columns_of(options.grammar),
-        translator(options.grammar),
-        overwrite=options.overwrite,
-    )
-    print(f"{target}: {n_row} rows")
-    return 0
+#: What writes each format of `export`.
+EXPORTS: dict[str, Callable[[argparse.Namespace], int]] = {**TABLE_EXPORTS, "ldac": _export_ldac}
 
 
 def calibrate(options: argparse.Namespace) -> int:

@@ -11,7 +11,7 @@ from astropy.wcs.wcs import NoConvergence
 
 from shapempi.errors import DataError
 
-__all__ = ["ARCSEC", "Wcs", "angular_distance", "tangent_offset"]
+__all__ = ["ARCSEC", "Wcs", "angular_distance", "tangent_offset", "unit_vectors"]
 
 #: Arcseconds in a radian.
 ARCSEC = 180.0 * 3600.0 / np.pi
@@ -48,6 +48,12 @@ def angular_distance(ra: np.ndarray, dec: np.ndarray, ra0: np.ndarray | float, d
     ra, dec, ra0, dec0 = (np.radians(v) for v in (ra, dec, ra0, dec0))
     h = np.sin((dec - dec0) / 2) ** 2 + np.cos(dec) * np.cos(dec0) * np.sin((ra - ra0) / 2) ** 2
     return np.degrees(2 * np.arcsin(np.minimum(1.0, np.sqrt(h))))
+
+
+def unit_vectors(ra: np.ndarray, dec: np.ndarray) -> np.ndarray:
+    """Return the directions [n, 3] of positions [deg], for trees: the chord of an angle t is 2 sin(t/2)."""
+    ra, dec = np.radians(ra), np.radians(dec)
+    return np.stack([np.cos(dec) * np.cos(ra), np.cos(dec) * np.sin(ra), np.sin(dec)], axis=1)
 
 
 class Wcs:
