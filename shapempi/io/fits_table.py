@@ -90,7 +90,7 @@ class FitsSource:
         dtype = hdu.get_rec_dtype()[0]
         found = []
         for number, name in enumerate(hdu.get_colnames(), start=1):
-            base, shape = dtype[name].base, dtype[name].shape
+            base, shape = _as_bytes(dtype[name].base), dtype[name].shape
             kind = base.newbyteorder("=").str.lstrip("<>=|")
             unit, meaning = (str(header.get(f"{key}{number}", "") or "").strip() for key in ("TUNIT", "TCOMM"))
             found.append(Column(name, f"{shape}{kind}" if shape else kind, unit, meaning))
@@ -100,17 +100,22 @@ class FitsSource:
 
     def parts(self, names: Sequence[str], n_row: int) -> Iterator[np.ndarray]:
         """Yield the rows in order; see `TableSource`."""
+        kinds = {column.name: column.dtype for column in self.columns}
         for start in range(0, self.n_row, n_row):
             try:
                 rows = self._hdu.read(columns=list(names), rows=range(start, min(start + n_row, self.n_row)))
             except (OSError, ValueError) as error:
                 raise DataError(f"{self._path}: the table cannot be read: {_first_line(error)}") from error
             # fitsio returns the columns in the order of the file.
-            native = rows.astype(rows.dtype.newbyteorder("="), copy=False)
-            table = np.empty(len(native), dtype=[(name, native.dtype[name]) for name in names])
+            table = np.empty(len(rows), dtype=[(name, kinds[name]) for name in names])
             for name in names:
-                table[name] = native[name]
+                table[name] = rows[name]
             yield table
+
+
+def _as_bytes(dtype: np.dtype) -> np.dtype:
+    """Return the type of a column: fitsio makes str of text, which FITS has as bytes."""
+    return np.dtype(f"S{dtype.itemsize // 4}") if dtype.kind == "U" else dtype
 
 
 def table_names(path: Path) -> list[str]:
