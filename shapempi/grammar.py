@@ -10,7 +10,7 @@ import numpy as np
 from shapempi.catalog import COLUMNS, SHEAR_TYPES, Alias, Column, dtype_of
 from shapempi.flags import DescribedFlag, describe
 
-__all__ = ["GRAMMARS", "Translation", "columns_of", "translation"]
+__all__ = ["GRAMMARS", "Translation", "columns_of", "translation", "translator"]
 
 #: What each grammar takes from a column's declaration.
 GRAMMARS: dict[str, Callable[[Column], Alias | None]] = {
@@ -113,6 +113,11 @@ def _column(name: str, sources: Sequence[tuple[Column, Alias]]) -> Column:
 def columns_of(grammar: str) -> list[Column]:
     """Return the columns of a catalogue in a grammar (`native`, `legacy` or `v2`), with units and meanings."""
     return list(translation(grammar).columns)
+
+
+def translator(grammar: str) -> Callable[[np.ndarray], np.ndarray]:
+    """Return the function that turns native rows into rows of a grammar (`native`, `legacy` or `v2`)."""
+    return translation(grammar).translate
 
 
 def _filled(rows: np.ndarray, column: Column, alias: Alias) -> np.ndarray:

@@ -51,9 +51,9 @@ def angular_distance(ra: np.ndarray, dec: np.ndarray, ra0: np.ndarray | float, d
 
 
 def unit_vectors(ra: np.ndarray, dec: np.ndarray) -> np.ndarray:
-    """Return the directions [n, 3] of positions [deg], for trees: the chord of an angle t is 2 sin(t/2)."""
+    """Return positions [...] on the sky [deg] as unit vectors [..., 3]."""
     ra, dec = np.radians(ra), np.radians(dec)
-    return np.stack([np.cos(dec) * np.cos(ra), np.cos(dec) * np.sin(ra), np.sin(dec)], axis=1)
+    return np.stack([np.cos(dec) * np.cos(ra), np.cos(dec) * np.sin(ra), np.sin(dec)], axis=-1)
 
 
 class Wcs:

@@ -10,7 +10,7 @@ from scipy.spatial import cKDTree
 from shapempi.errors import DataError
 from shapempi.flags import NO_RESULT
 from shapempi.report.shear import ShearBias, ShearResult, mean_shear, shear_bias
-from shapempi.wcs import Wcs, unit_vectors
+from shapempi.wcs import Wcs
 
 __all__ = ["MagnitudeBin", "TruthReport", "compare", "compare_opposite"]
 
@@ -216,11 +216,17 @@ def _match(catalogue: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.nda
     """Return for each true object the nearest detection (-1 for none) and the distance [arcsec]."""
     if len(catalogue) == 0 or len(truth) == 0:
         return np.full(len(truth), -1), np.full(len(truth), np.inf)
-    chord, near = cKDTree(unit_vectors(catalogue["ra"], catalogue["dec"])).query(
-        unit_vectors(truth["ra"], truth["dec"])
+    chord, near = cKDTree(_unit_vectors(catalogue["ra"], catalogue["dec"])).query(
+        _unit_vectors(truth["ra"], truth["dec"])
     )
     distance = np.degrees(2 * np.arcsin(chord / 2)) * 3600
     return np.where(distance < MATCH_RADIUS, near, -1), distance
+
+
+def _unit_vectors(ra: np.ndarray, dec: np.ndarray) -> np.ndarray:
+    """Return positions [deg] as unit vectors [n, 3]."""
+    ra, dec = np.radians(ra), np.radians(dec)
+    return np.stack([np.cos(dec) * np.cos(ra), np.cos(dec) * np.sin(ra), np.sin(dec)], axis=-1)
 
 
 def _true_s2n(s2n: np.ndarray, mag: np.ndarray, all_mag: np.ndarray, found: np.ndarray) -> np.ndarray:
