@@ -11,7 +11,7 @@ import numpy as np
 from shapempi.catalog import Column
 from shapempi.catalogues.opened import open_catalogue
 from shapempi.errors import ConfigError, DataError
-from shapempi.io.column_list import nearest_name
+from shapempi.io.column_list import nearest_name, shortened
 from shapempi.io.column_names import choose_columns
 from shapempi.io.table import TableSource
 from shapempi.io.table_file import open_table
@@ -59,7 +59,7 @@ def by_name(source: TableSource, name: str, path: Path) -> Column:
     same = exact or [column for column in source.columns if column.name.lower() == name.lower()]
     if len(same) != 1:
         names = [column.name for column in source.columns]
-        raise ConfigError(f"{path}: there is no column {name}{nearest_name(name, names)}; it has {', '.join(names)}")
+        raise ConfigError(f"{path}: there is no column {name}{nearest_name(name, names)}; it has {shortened(names)}")
     return same[0]
 
 

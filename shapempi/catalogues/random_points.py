@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
 
 import numpy as np
 
@@ -80,8 +81,9 @@ def free_pixels(mask: np.ndarray, wcs: Wcs, tile: TileId, tiles: Sequence[TileId
 
 def _counts(plane: np.ndarray, y_edge: np.ndarray, x_edge: np.ndarray) -> np.ndarray:
     """Return the number of true pixels in each square."""
-    columns = np.add.reduceat(plane, x_edge[:-1], axis=1, dtype=np.int64)
-    return np.add.reduceat(columns, y_edge[:-1], axis=0)
+    # Row by row of squares: all at once, the plane would be there as integers of eight bytes.
+    sums = (plane[y0:y1].sum(axis=0, dtype=np.int64) for y0, y1 in pairwise(y_edge))
+    return np.stack([np.add.reduceat(each, x_edge[:-1]) for each in sums])
 
 
 def _everywhere(ra: np.ndarray, dec: np.ndarray) -> np.ndarray:

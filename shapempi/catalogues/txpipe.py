@@ -23,6 +23,7 @@ from shapempi.catalogues.export import Progress, primary_rows, silent
 from shapempi.catalogues.opened import open_catalogue
 from shapempi.errors import DataError
 from shapempi.io.catalog import TableWriter, create_catalogue
+from shapempi.io.column_list import shortened
 from shapempi.io.table import Layout
 
 __all__ = ["FRAMES", "TxpipeParams", "export_txpipe", "shear_columns", "to_txpipe"]
@@ -185,7 +186,7 @@ def export_txpipe(
     with open_catalogue(source) as catalogue:
         absent = [name for name in needed if name not in catalogue.names]
         if absent:
-            raise DataError(f"{source}: TXPipe's catalogue needs the columns {', '.join(absent)}, which are not there")
+            raise DataError(f"{source}: TXPipe's catalogue needs columns that are not there: {shortened(absent)}")
         if params.primary:
             n_row = sum(len(rows) for rows in primary_rows(catalogue, [], True))
         else:

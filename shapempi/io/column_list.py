@@ -8,7 +8,7 @@ from pathlib import Path
 
 from shapempi.errors import ConfigError, MissingInputError
 
-__all__ = ["nearest_name", "read_column_list"]
+__all__ = ["nearest_name", "read_column_list", "shortened"]
 
 
 def read_column_list(path: Path, known: Sequence[str], what: str) -> list[str]:
@@ -66,3 +66,9 @@ def nearest_name(name: str, known: Sequence[str]) -> str:
     folded = {other.lower(): other for other in known}
     near = difflib.get_close_matches(name.lower(), list(folded), n=1, cutoff=0.5)
     return f"; the nearest is {folded[near[0]]}" if near else ""
+
+
+def shortened(names: Sequence[str], most: int = 12) -> str:
+    """Return names as a list for a message: the first of them, and how many more there are."""
+    rest = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + rest

@@ -111,8 +111,8 @@ def test_parquet_has_units_where_pyarrow_and_astropy_look(tmp_path, source):
     assert schema.metadata[b"table::len::TILE_ID"] == b"7"
 
 
-def test_astropy_reads_parquet(tmp_path, source, rows):
-    pytest.importorskip("pandas", reason="astropy's reader of Parquet needs pandas; its contract is tested above")
+def test_astropy_and_treecorr_read_parquet(tmp_path, source, rows):
+    pytest.importorskip("pandas", reason="their readers of Parquet need pandas; astropy's contract is tested above")
     path = tmp_path / "out.parquet"
     export_table(source, path, "parquet", Chosen("legacy"), overwrite=False)
     table = Table.read(path)
@@ -120,6 +120,8 @@ def test_astropy_reads_parquet(tmp_path, source, rows):
     expected = translation("legacy").translate(rows)
     np.testing.assert_array_equal(table["NGMIX_ELL_2M"], expected["NGMIX_ELL_2M"])
     assert list(table["TILE_ID"]) == ["241.293"] * N_ROW
+    where = {"ra_col": "XWIN_WORLD", "dec_col": "YWIN_WORLD", "ra_units": "deg", "dec_units": "deg"}
+    np.testing.assert_allclose(treecorr.Catalog(str(path), **where).dec, np.radians(rows["dec"]))
 
 
 @pytest.mark.parametrize(("kind", "ext"), [("fits", "RESULTS"), ("hdf5", "columns")])
