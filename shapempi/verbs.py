@@ -28,7 +28,9 @@ from shapempi.flags import ObjectFlag, PixelFlag
 from shapempi.gather import Gathered, read_plan
 from shapempi.gather import gather as gather_run
 from shapempi.grammar import reference as column_reference
+from shapempi.legacy_verbs import export_tree, refuse_legacy_options
 from shapempi.measure.fit import FitFlag
+from shapempi.measure.shapes import ENGINES
 from shapempi.mpi.comm import connect
 from shapempi.opening import ACCEPTABLE
 from shapempi.report import calibration as calibration_report
@@ -40,7 +42,7 @@ from shapempi.sim.write import SurveyFiles
 from shapempi.survey.graph import make_plan
 from shapempi.survey.inputs import find_inputs
 from shapempi.survey.sky_masks import SkyColumn, open_sky_masks
-from shapempi.units import predicted_seconds
+from shapempi.units import BlockCost, predicted_seconds
 
 __all__ = ["ACCEPTABLE", "EXPORTS", "calibrate", "config", "export", "gather", "plan", "run", "simulate"]
 
@@ -91,7 +93,7 @@ def plan(options: argparse.Namespace) -> int:
     settings = load(options.config)
     inputs = find_inputs(settings.input, settings.run.folder)
     survey = make_plan(inputs)
-    seconds = predicted_seconds(survey)
+    seconds = predicted_seconds(survey, BlockCost(ENGINES[settings.shapes.engine].epoch_seconds))
     print("time on one core:")
     print(f"  {len(survey.ccds)} CCDs of {len(inputs.exposures)} exposures: about {duration(seconds['ccd'])}")
     print(f"  {len(survey.tiles)} tiles: about {duration(seconds['tile'])}")
@@ -178,6 +180,8 @@ def _say_gathered(result: Gathered, run_folder: Path) -> int:
 
 def export(options: argparse.Namespace) -> int:
     """Write the catalogue in another form."""
+    if options.format != "legacy":
+        refuse_legacy_options(options)
     return EXPORTS[options.format](options)
 
 
@@ -192,8 +196,18 @@ def _export_ldac(options: argparse.Namespace) -> int:
     return 1 if result.missing else 0
 
 
+def _export_legacy(options: argparse.Namespace) -> int:
+    """Write the products of a run as the reference system leaves them."""
+    refuse_options(options, "legacy", "grammar", "vignets")  # the format says itself why it has neither of these
+    return export_tree(options)
+
+
 #: What writes each format of `export`.
-EXPORTS: dict[str, Callable[[argparse.Namespace], int]] = {**TABLE_EXPORTS, "ldac": _export_ldac}
+EXPORTS: dict[str, Callable[[argparse.Namespace], int]] = {
+    **TABLE_EXPORTS,
+    "ldac": _export_ldac,
+    "legacy": _export_legacy,
+}
 
 
 def calibrate(options: argparse.Namespace) -> int:

@@ -89,6 +89,11 @@ class Wcs:
         self.header = header
         self.path = path
 
+    @property
+    def astropy(self) -> WCS:
+        """The same WCS as an object of astropy, for files that hold those."""
+        return self._wcs
+
     def pixel_to_sky(self, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return ra, dec [deg] of pixel positions (0-based, centres at integers)."""
         ra, dec = self._wcs.all_pix2world(np.asarray(x, float), np.asarray(y, float), 0)

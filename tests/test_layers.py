@@ -29,6 +29,7 @@ MAY_IMPORT = {
         "image_verbs",
         "star_verbs",
         "look_verbs",
+        "legacy_verbs",
         "bench_verbs",
         "job_verbs",
         "selftest_verbs",
@@ -42,6 +43,7 @@ MAY_IMPORT = {
         "run",
         "opening",
         "export_ldac",
+        "legacy_verbs",
         "calibrate",
         "chain",
         "gather",
@@ -60,11 +62,16 @@ MAY_IMPORT = {
     "farm_bench": {"units"} | BELOW_CONFIG,  # the units and the schedule of a run, done in simulated time
     "mpi_bench": {"mpi"} | GROUND,  # the master of a run with units that do nothing
     "scaling": {"config"} | BELOW_CONFIG,  # runs of one survey on more and more ranks
-    "job_verbs": {"jobscript", "job_size", "site", "units", "config"} | SURVEY,
+    "job_verbs": {"jobscript", "job_size", "site", "units", "config", "measure"} | SURVEY,
     "jobscript": {"job_size", "site"} | GROUND,
     "job_size": {"site"} | GROUND,
     "site": GROUND,  # where jobs run: files of the package, or one of the user's
     "selftest_verbs": {"selftest", "gather", "io", "errors"},
+    "legacy_verbs": {"legacy"} | BELOW_CONFIG,
+    "legacy": {  # a run as the files of the reference system
+        *("run_view", "run_psf", "interpolate", "export_ldac", "masking", "selection", "star_catalogue", "grammar"),
+        *BELOW_CONFIG,
+    },
     "look_verbs": {"look", "look_file", "look_unit", "look_object", "run_view"} | SURVEY,
     "look_object": {"look", "run_view", "stages", "measure", "report"} | SURVEY,  # one object in all epochs
     "look_unit": {"look", "run_view", "measure", "report"} | SURVEY,  # CCDs and tiles of a run

@@ -147,7 +147,9 @@ def _open(path: Path) -> h5py.File:
         raise DataError(f"{path}: not a catalogue: {error}") from error
 
 
-def read_table(path: Path, name: str = "catalogue", columns: Sequence[str] | None = None) -> np.ndarray:
+def read_table(
+    path: Path, name: str = "catalogue", columns: Sequence[str] | None = None, rows: slice | None = None
+) -> np.ndarray:
     """Read a table of a catalogue.
 
     Parameters
@@ -158,6 +160,8 @@ def read_table(path: Path, name: str = "catalogue", columns: Sequence[str] | Non
         The table.
     columns : sequence of str, optional
         Columns to read; all by default.
+    rows : slice, optional
+        Rows to read, of one file; all by default.
 
     Returns
     -------
@@ -173,7 +177,7 @@ def read_table(path: Path, name: str = "catalogue", columns: Sequence[str] | Non
         return np.concatenate([read_table(file, name, columns) for file in shard_files(path)])
     with _open(path) as file:
         group = _group(file, path, name)
-        return _read_rows(group, list(group) if columns is None else columns, path, slice(None))
+        return _read_rows(group, list(group) if columns is None else columns, path, rows or slice(None))
 
 
 def shard_files(folder: Path) -> list[Path]:
