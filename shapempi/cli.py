@@ -13,6 +13,7 @@ from pathlib import Path
 from shapempi import (
     __version__,
     bench_verbs,
+    catalogue_verbs,
     convert_verbs,
     image_verbs,
     job_verbs,
@@ -164,22 +165,24 @@ def _parser() -> argparse.ArgumentParser:
     verb.set_defaults(verb=report_verbs.report)
 
     verb = commands.add_parser("export", help="write the catalogue in another form")
-    verb.add_argument("run", type=Path, metavar="RUN", help="run folder")
+    verb.add_argument("run", type=Path, metavar="RUN", help="run folder; of tables also a catalogue")
     verb.add_argument(
         "--format",
         choices=list(verbs.EXPORTS),
         default="fits",
-        help="FITS table; a FITS_LDAC per tile; or a tree of files as ShapePipe leaves it",
+        help="one table; TXPipe's catalogue; a FITS_LDAC per tile; or a tree of files as ShapePipe leaves it (fits)",
     )
     verb.add_argument("--grammar", choices=list(GRAMMARS), default="native", help="column names")
     verb.add_argument("--output", type=Path, help="file to write (RUN/catalogue.fits), folder (RUN/sexcat, RUN/legacy)")
     verb.add_argument(
         "--vignets", action="store_true", help="with ldac: stamps of the tile, neighbours and bad pixels -1e30"
     )
+    catalogue_verbs.add_export_options(verb)
     verb.add_argument("--overwrite", action="store_true", help="replace a file that is already there")
     legacy_verbs.add_legacy_options(verb)
     verb.set_defaults(verb=verbs.export)
 
+    catalogue_verbs.add_catalogues(commands)
     _add_image_verbs(commands)
     look_verbs.add_look(commands)
     _add_psf_verbs(commands)

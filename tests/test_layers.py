@@ -34,6 +34,7 @@ MAY_IMPORT = {
     "__main__": {"cli"},
     "cli": {
         "verbs",
+        "catalogue_verbs",
         "report_verbs",
         "psf_verbs",
         "image_verbs",
@@ -51,6 +52,7 @@ MAY_IMPORT = {
         "interrupt",
     },
     "verbs": {
+        "catalogue_verbs",
         "run",
         "opening",
         "export_ldac",
@@ -63,6 +65,8 @@ MAY_IMPORT = {
         "config",
     }
     | BELOW_CONFIG,
+    "catalogue_verbs": {"catalogues", "report"} | SURVEY,
+    "catalogues": {"run_view", "masking", "star_catalogue", "stages", "measure", "grammar", "config"} | SURVEY,
     "report_verbs": {"reporting", "chain", "gather", "config"} | BELOW_CONFIG,
     "psf_verbs": {"validate_psf", "interpolate", "selection", "config"} | BELOW_CONFIG,
     "image_verbs": {"masking", "detecting", "config"} | BELOW_CONFIG,
