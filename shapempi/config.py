@@ -18,6 +18,7 @@ from pydantic.fields import FieldInfo
 from shapempi.calibration.params import CalibrationParams
 from shapempi.engines.psf_params import PsfParams
 from shapempi.errors import ConfigError
+from shapempi.lensing.params import ShearParams
 from shapempi.measure.shape_params import ShapeParams
 from shapempi.measure.size_class import SizeClassParams
 from shapempi.measure.spread import SpreadParams
@@ -31,7 +32,7 @@ from shapempi.survey.inputs import InputParams
 from shapempi.survey.sky_masks import SkyMaskParams, check_names
 from shapempi.validation.params import ValidationParams
 
-__all__ = ["Config", "commented_toml", "key_table", "keys", "load", "reference", "to_toml"]
+__all__ = ["Config", "commented_toml", "key_table", "keys", "load", "reference", "to_toml", "toml_value", "unit_of"]
 
 
 #: Keys of masks and detection that decide nothing but what is written besides, and where.
@@ -103,6 +104,7 @@ class Config(Params):
     simulation: SimulationParams | None = None
     calibration: CalibrationParams = CalibrationParams()
     validation: ValidationParams = ValidationParams()
+    shear: ShearParams = ShearParams()
     sky_masks: dict[str, SkyMaskParams] = key({}, "Maps of the sky by the names of their columns.")
 
     @field_validator("sky_masks")
@@ -115,8 +117,8 @@ class Config(Params):
     def digest(self, *contents: str) -> str:
         """Return the fingerprint of everything that decides the catalogue or the units of work.
 
-        Everything of [run] but the block size, the height of strips, the simulation, the calibration, the validation
-        and the maps of the sky do not; the rest does.
+        Everything of [run] but the block size, the height of strips, the simulation, the calibration, the validation,
+        the shear analysis and the maps of the sky do not; the rest does.
 
         Parameters
         ----------
@@ -126,7 +128,7 @@ class Config(Params):
         values = self.model_dump(
             mode="json",
             exclude={
-                **dict.fromkeys(("simulation", "calibration", "validation", "sky_masks"), True),
+                **dict.fromkeys(("simulation", "calibration", "validation", "shear", "sky_masks"), True),
                 "run": set(RunParams.model_fields) - {"block_size"},
                 "stars": {"output"},
                 **dict.fromkeys(("exposure", "tile"), _IMAGE_FILES),
@@ -192,7 +194,7 @@ def _limits(info: FieldInfo) -> str:
     return ", ".join(parts)
 
 
-def _unit(info: FieldInfo) -> str:
+def unit_of(info: FieldInfo) -> str:
     """Return the unit of a key."""
     extra = info.json_schema_extra
     return str(extra.get("unit", "")) if isinstance(extra, dict) else ""
@@ -207,19 +209,19 @@ def _type_name(info: FieldInfo) -> str:
 
 def _code(value: Any) -> str:
     """Write a default for the reference page."""
-    return f"`{_toml_value(value)}`"
+    return f"`{toml_value(value)}`"
 
 
-def _toml_value(value: Any) -> str:
+def toml_value(value: Any) -> str:
     """Write a default as TOML."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, (int, float)):
         return repr(value)
     if isinstance(value, (list, tuple)):
-        return "[" + ", ".join(_toml_value(item) for item in value) + "]"
+        return "[" + ", ".join(toml_value(item) for item in value) + "]"
     if isinstance(value, dict):
-        return "{" + ", ".join(f"{name} = {_toml_value(item)}" for name, item in value.items()) + "}"
+        return "{" + ", ".join(f"{name} = {toml_value(item)}" for name, item in value.items()) + "}"
     return json.dumps(str(value))
 
 
@@ -232,7 +234,7 @@ def to_toml(config: Config) -> str:
         The configuration.
     """
     groups = config.model_dump(mode="json", exclude_none=True)
-    return "\n".join(f"{name} = {_toml_value(group)}" for name, group in groups.items()) + "\n"
+    return "\n".join(f"{name} = {toml_value(group)}" for name, group in groups.items()) + "\n"
 
 
 def reference() -> str:
@@ -260,7 +262,7 @@ _TABLE_HEAD = ("| key | type | default | unit | range | meaning |", "|---|---|--
 def _table_row(name: str, info: FieldInfo) -> str:
     """Write the row of one key."""
     default = "required" if info.is_required() else "none" if info.default is None else _code(info.default)
-    cells = (f"`{name}`", _type_name(info), default, _unit(info), _limits(info), info.description or "")
+    cells = (f"`{name}`", _type_name(info), default, unit_of(info), _limits(info), info.description or "")
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
@@ -297,12 +299,12 @@ def commented_toml(
             title = (group.__doc__ or "").strip().splitlines()[0]
             lines += ["", f"# {title}", f"[{'.'.join(path)}]"]
         about = [info.description or ""]
-        about += [f"[{_unit(info)}]"] if _unit(info) else []
+        about += [f"[{unit_of(info)}]"] if unit_of(info) else []
         about += [f"({_limits(info)})"] if _limits(info) else []
         lines.append("# " + " ".join(about))
         value = values.get(".".join((*path, name)), info.default)
         if value is None or (info.is_required() and value is info.default):
             lines.append(f"# {name} =   (no default)")
         else:
-            lines.append(f"{name} = {_toml_value(value)}")
+            lines.append(f"{name} = {toml_value(value)}")
     return "\n".join(lines).lstrip("\n") + "\n"

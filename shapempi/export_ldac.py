@@ -23,7 +23,7 @@ from shapempi.product import Location
 from shapempi.run_view import RunView
 from shapempi.stages.vignets import VignetSource
 
-__all__ = ["BAD_PIXEL", "ExportedTiles", "epoch_tables", "export_tiles", "tile_file_name"]
+__all__ = ["BAD_PIXEL", "ExportedTiles", "epoch_tables", "export_tile", "export_tiles", "tile_file_name"]
 
 #: What SExtractor writes into the pixels of VIGNET that are bad or belong to another object.
 BAD_PIXEL = np.float32(-1e30)
@@ -95,13 +95,13 @@ def export_tiles(run_folder: Path, folder: Path, *, vignets: bool = False, overw
         refuse_existing(path, overwrite=overwrite)
     n_object = 0
     for tile, path in zip(done, paths, strict=True):
-        n_object += _export(run, tile, path, vignets, overwrite)
+        n_object += export_tile(run, tile, path, vignets=vignets, overwrite=overwrite)
     reasons = tuple(f"{tile.uid}: {run.failure(tile.uid) or 'not done yet'}" for tile in missing)
     return ExportedTiles(tuple(paths), n_object, reasons)
 
 
-def _export(run: RunView, tile: TileId, path: Path, vignets: bool, overwrite: bool) -> int:
-    """Write one tile; returns its number of objects."""
+def export_tile(run: RunView, tile: TileId, path: Path, *, vignets: bool = False, overwrite: bool = False) -> int:
+    """Write the catalogue of one tile; returns its number of objects.  Parameters and errors are those of all."""
     location = run.need(tile.uid)
     product = run.reader.read(location, names=("objects", "epochs"))
     objects, epochs = product.arrays["objects"], product.arrays["epochs"]

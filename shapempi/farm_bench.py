@@ -19,7 +19,7 @@ from shapempi.product import Product
 from shapempi.report.progress import duration
 from shapempi.stages.tile import BLOCK_CCD_DTYPE, BLOCK_DTYPE
 from shapempi.survey.graph import CCD_SECONDS, TILE_SECONDS, SurveyPlan, TilePlan
-from shapempi.units import ASSUMED_COSTS, block_units, first_units, tile_digest
+from shapempi.units import STOCK, assumed_costs, block_units, first_units, tile_digest
 
 __all__ = ["FarmBenchmark", "FarmRow", "SurveyQueue", "bench_farm", "plan_of"]
 
@@ -65,7 +65,7 @@ class SurveyQueue:
 
     def __init__(self, survey: SurveyDraw, block_size: int, n_worker: int = 1) -> None:
         plan = plan_of(survey)
-        self.schedule = Schedule(CostModel(ASSUMED_COSTS))
+        self.schedule = Schedule(CostModel(assumed_costs()), STOCK * n_worker)
         self.schedule.add(first_units(plan, n_worker))
         self._survey = survey
         self._block_size = block_size

@@ -28,7 +28,7 @@ from shapempi.psf import PsfModel
 from shapempi.run_psf import CcdPsf, RunPsf
 from shapempi.wcs import Wcs
 
-__all__ = ["Interpolated", "interpolate_catalogue", "interpolate_epochs", "interpolate_stars"]
+__all__ = ["Interpolated", "interpolate_catalogue", "interpolate_epochs", "interpolate_stars", "star_rows", "units_of"]
 
 #: Stamps that are in memory at once.
 _BATCH = 1024
@@ -149,7 +149,7 @@ def interpolate_catalogue(
     header = objects.header or source.header
     wcs = Wcs(header, str(catalogue)) if "CRVAL1" in header else None
     rows = _galaxy_rows(source.model, objects, size, wcs, shapes=shapes)
-    write_ldac(output, rows, header, overwrite=overwrite, units=_units(rows))
+    write_ldac(output, rows, header, overwrite=overwrite, units=units_of(rows))
     n_lost = int(np.sum(~rows["VIGNET"].any(axis=(1, 2))))
     return Interpolated((output, table_path), n_object, n_object, n_lost, source.row)
 
@@ -350,17 +350,29 @@ def interpolate_stars(
             continue
         wcs = Wcs(source.header, str(source.product.attrs["path"]))
         for name in tables:
-            rows = _star_rows(source.product.arrays[name], source.model, wcs, size)
+            rows = star_rows(source.product.arrays[name], source.model, wcs, size)
             path = paths[ccd, name]
-            write_ldac(path, rows, source.header, overwrite=overwrite, units=_units(rows))
+            write_ldac(path, rows, source.header, overwrite=overwrite, units=units_of(rows))
             files.append(path)
     table = np.concatenate([np.zeros(0, dtype_of(STATUS_COLUMNS)), *status])
     write_table(status_path, table, overwrite=overwrite, name="PSF_STATUS")
     return Interpolated((*files, status_path), n_star, n_star, n_lost, table, run.damaged)
 
 
-def _star_rows(stars: np.ndarray, model: PsfModel, wcs: Wcs, size: int) -> np.ndarray:
-    """Return the rows of a validation_psf file."""
+def star_rows(stars: np.ndarray, model: PsfModel, wcs: Wcs, size: int) -> np.ndarray:
+    """Return the rows of a validation_psf file.
+
+    Parameters
+    ----------
+    stars : structured ndarray [n]
+        Stars of one CCD (`shapempi.catalog.STAR_COLUMNS`).
+    model : PsfModel
+        Its model, which is drawn where each star is in its pixels.
+    wcs : Wcs
+        Its WCS.
+    size : int
+        Side of the stamps that the model is drawn in [pixel], odd.
+    """
     rows = np.zeros(len(stars), [(name, stars.dtype[name]) for name in (*_REFERENCE, *_BESIDES)])
     for name in rows.dtype.names or ():
         rows[name] = stars[name]
@@ -394,5 +406,8 @@ def _jacobians(wcs: Wcs, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return jacobians
 
 
-def _units(rows: np.ndarray) -> dict[str, str]:
-    return {column.name: column.unit for column in STAR_COLUMNS if column.name in (rows.dtype.names or ())}
+def units_of(rows: np.ndarray) -> dict[str, str]:
+    """Return the units of the columns of such rows, those that have one."""
+    return {
+        column.name: column.unit for column in STAR_COLUMNS if column.unit and column.name in (rows.dtype.names or ())
+    }

@@ -12,10 +12,11 @@ from shapempi.errors import ConfigError
 from shapempi.io.text import write_lines
 from shapempi.job_size import MARGIN, JobSize, parse_time, size_job, write_time
 from shapempi.jobscript import Job, array_script, bench_script, gather_script, job_script
+from shapempi.measure.shapes import ENGINES
 from shapempi.site import Site, read_site, site_names
 from shapempi.survey.graph import make_plan
 from shapempi.survey.inputs import find_inputs
-from shapempi.units import predicted_seconds
+from shapempi.units import BlockCost, predicted_seconds
 
 __all__ = ["add_jobscript", "jobscript"]
 
@@ -160,7 +161,9 @@ def _work(path: Path) -> tuple[float, int]:
     """Return the predicted time of a survey on one core [s] and how many units can be done at the same time."""
     settings = load(path)
     plan = make_plan(find_inputs(settings.input, settings.run.folder))
-    return sum(predicted_seconds(plan).values()), len(plan.ccds) + len(plan.tiles)
+    return sum(predicted_seconds(plan, BlockCost(ENGINES[settings.shapes.engine].epoch_seconds)).values()), len(
+        plan.ccds
+    ) + len(plan.tiles)
 
 
 def _counted(nodes: int) -> str:

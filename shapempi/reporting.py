@@ -17,7 +17,7 @@ from shapempi.report.run_report import run_document
 from shapempi.report.survey_view import SurveyView
 from shapempi.report.timeline import TIMELINE, write_timeline
 from shapempi.survey.graph import SurveyPlan
-from shapempi.units import BLOCK_SECONDS_PER_PIXEL
+from shapempi.units import BlockCost
 
 __all__ = ["report_folder", "survey_view", "write_report"]
 
@@ -42,7 +42,7 @@ def survey_view(plan: SurveyPlan, name: str = "") -> SurveyView:
         tiles={tile.tile.uid: tuple(ccd.uid for ccd in tile.ccds) for tile in plan.tiles},
         missing={tile.tile.uid: tile.missing for tile in plan.tiles if tile.missing},
         costs=plan.costs,
-        promised={uid: BLOCK_SECONDS_PER_PIXEL * n for uid, n in pixels.items()},
+        promised={uid: BlockCost().per_pixel * n for uid, n in pixels.items()},
         areas={uid: n * (_TILE_PIXEL / 3600.0) ** 2 for uid, n in pixels.items()},
     )
 

@@ -17,6 +17,7 @@ from shapempi.ids import TileId
 from shapempi.io.journal import Journal, read_journal
 from shapempi.io.ledger import Ledger
 from shapempi.io.parts import PartReader
+from shapempi.measure.shapes import ENGINES
 from shapempi.mpi.comm import Comm, connect
 from shapempi.mpi.cost import CostModel
 from shapempi.mpi.deadline import Deadline, find_deadline
@@ -37,8 +38,10 @@ from shapempi.report.summary import RunSummary
 from shapempi.run_status import StatusFile
 from shapempi.survey.graph import SurveyPlan
 from shapempi.units import (
-    ASSUMED_COSTS,
     BLOCK_ARRAYS,
+    STOCK,
+    BlockCost,
+    assumed_costs,
     block_units,
     commit_name,
     complete,
@@ -207,7 +210,8 @@ class _Leader:
         self._setup, self._plan, self._accepted = opening.setup, opening.plan, opening.accepted
         self._ledger = Ledger.read(opening.folder.path)
         self._committed = {name: Place(*astuple(place)) for name, place in self._ledger.locations.items()}
-        self._schedule = Schedule(CostModel(ASSUMED_COSTS))
+        self._block_cost = BlockCost(ENGINES[self._setup.config.shapes.engine].epoch_seconds)
+        self._schedule = Schedule(CostModel(assumed_costs(self._block_cost)), STOCK * max(comm.size - 1, 1))
         self._policy = replace(policy, inputs_of=self._inputs_of, prepare=self._prepare)
         self._signals = signals
         self._executor = executor
@@ -218,7 +222,7 @@ class _Leader:
         setup, schedule, comm = self._setup, self._schedule, self._comm
         n_worker = max(comm.size - 1, 1)
         start = time.monotonic()
-        schedule.add(first_units(self._plan, n_worker))
+        schedule.add(first_units(self._plan, n_worker, self._block_cost))
         progress = Progress(
             schedule, n_worker, interval=setup.config.run.progress_interval, console=error_console(live)
         )

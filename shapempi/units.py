@@ -15,7 +15,7 @@ import sys
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from shapempi.ids import BlockId, CcdId, TileId
 from shapempi.mpi.unit import Unit
@@ -25,8 +25,10 @@ from shapempi.survey.sky_order import sky_order
 
 __all__ = [
     "AHEAD",
-    "ASSUMED_COSTS",
     "BLOCK_ARRAYS",
+    "STOCK",
+    "BlockCost",
+    "assumed_costs",
     "block_units",
     "blocks_by_tile",
     "commit_name",
@@ -37,25 +39,55 @@ __all__ = [
     "with_block_cost",
 ]
 
-#: Predicted time of one object on one CCD with the native engine, per object beside that, and of reading one CCD's part
-#: of a block [s].  Other engines need a hundred times more for an object; what is predicted only orders the units
-#: and begins the estimate of the end, which then follows what was measured.
-EPOCH_SECONDS, OBJECT_SECONDS, SECTION_SECONDS = 0.0005, 0.001, 0.015
 
-#: Predicted time of the blocks of a tile per pixel of the tile [s]: 30 objects a square arcminute on three CCDs, as
-#: much again for reading.
-BLOCK_SECONDS_PER_PIXEL = 30 * (3 * EPOCH_SECONDS + 2 * OBJECT_SECONDS) * (0.186 / 60) ** 2
+class BlockCost(NamedTuple):
+    """What a block is taken to cost before anything was measured: it orders the units and sizes the first blocks.
 
-#: The same as a law that learns: what the first units of each kind are taken to cost [s per one].
-ASSUMED_COSTS = {
-    "ccd": {"unit": 0.3, "pixel": CCD_SECONDS},
-    "tile": {"unit": 0.3, "pixel": TILE_SECONDS},
-    "block": {"unit": 0.1, "epoch": EPOCH_SECONDS, "object": OBJECT_SECONDS, "section": SECTION_SECONDS},
-}
+    Attributes
+    ----------
+    epoch : float
+        Time of one object on one CCD [s]; that of the shape engine, the native one by default.
+    object : float
+        Time of one object beside that [s].
+    section : float
+        Time of reading one CCD's part of a block [s].
+    """
 
-#: Blocks go first, so that few tiles are open at a time; tiles and CCDs by their region of the sky, tiles, which take
-#: longer, first.
+    epoch: float = 0.0005
+    object: float = 0.001
+    section: float = 0.015
+
+    @property
+    def per_pixel(self) -> float:
+        """Time of the blocks of a tile per pixel [s]: 30 objects a square arcminute on three CCDs, and reading."""
+        return 30 * (3 * self.epoch + 2 * self.object) * (0.186 / 60) ** 2
+
+
+#: What blocks cost with the native engine.
+_NATIVE = BlockCost()
+
+
+def assumed_costs(block: BlockCost = _NATIVE) -> dict[str, dict[str, float]]:
+    """Return the law that learns as it is at the start: what units of each kind are taken to cost [s per one].
+
+    Parameters
+    ----------
+    block : BlockCost, optional
+        What a block is taken to cost.
+    """
+    return {
+        "ccd": {"unit": 0.3, "pixel": CCD_SECONDS},
+        "tile": {"unit": 0.3, "pixel": TILE_SECONDS},
+        "block": {"unit": 0.1, **block._asdict()},
+    }
+
+
+#: Blocks go first, but for a stock of them, so that few tiles are open at a time; tiles and CCDs by their region of the
+#: sky, tiles, which take longer, first.
 _PRIORITY = {"ccd": 1, "tile": 1, "block": 2}
+
+#: Blocks that are kept ready for each worker while there are tiles and CCDs [s].
+STOCK = 60.0
 
 #: How many tiles for each worker are detected before it is the turn of their CCDs.
 AHEAD = 3
@@ -66,22 +98,24 @@ BLOCK_ARRAYS = ("blocks", "block_ccds")
 _Place = TypeVar("_Place")
 
 
-def predicted_seconds(plan: SurveyPlan) -> dict[str, float]:
+def predicted_seconds(plan: SurveyPlan, block: BlockCost = _NATIVE) -> dict[str, float]:
     """Return the predicted time of all units on one core [s], by kind: ccd, tile, block.
 
     Parameters
     ----------
     plan : SurveyPlan
         The plan of the survey.
+    block : BlockCost, optional
+        What a block is taken to cost.
     """
     return {
         "ccd": sum(plan.costs[ccd.uid] for ccd in plan.ccds),
         "tile": sum(plan.costs[tile.tile.uid] for tile in plan.tiles),
-        "block": sum(BLOCK_SECONDS_PER_PIXEL * plan.pixels[tile.tile.uid] for tile in plan.tiles),
+        "block": sum(block.per_pixel * plan.pixels[tile.tile.uid] for tile in plan.tiles),
     }
 
 
-def first_units(plan: SurveyPlan, n_worker: int = 1) -> list[Unit]:
+def first_units(plan: SurveyPlan, n_worker: int = 1, block: BlockCost = _NATIVE) -> list[Unit]:
     """Return the units of all CCDs and tiles.
 
     A tile waits for nothing; its blocks wait for their CCDs, and go on without those that fail.
@@ -92,6 +126,8 @@ def first_units(plan: SurveyPlan, n_worker: int = 1) -> list[Unit]:
         The plan of the survey.
     n_worker : int, optional
         Ranks that do units.
+    block : BlockCost, optional
+        What a block is taken to cost.
 
     Returns
     -------
@@ -106,7 +142,7 @@ def first_units(plan: SurveyPlan, n_worker: int = 1) -> list[Unit]:
     units = [_ccd_unit(ccd, plan, regions.get(ccd, len(places))) for ccd in plan.ccds]
     # A tile takes longest, and its blocks come after it: at the end of a run only small units should be left.
     ahead = AHEAD * n_worker
-    units += [_tile_unit(tile, plan, max(places[tile.tile] - ahead, 0)) for tile in plan.tiles]
+    units += [_tile_unit(tile, plan, max(places[tile.tile] - ahead, 0), block) for tile in plan.tiles]
     return units
 
 
@@ -123,7 +159,7 @@ def _ccd_unit(ccd: CcdId, plan: SurveyPlan, region: int) -> Unit:
     )
 
 
-def _tile_unit(tile: TilePlan, plan: SurveyPlan, region: int) -> Unit:
+def _tile_unit(tile: TilePlan, plan: SurveyPlan, region: int, block: BlockCost) -> Unit:
     """Return the unit of one tile."""
     uid = tile.tile.uid
     return Unit(
@@ -136,7 +172,7 @@ def _tile_unit(tile: TilePlan, plan: SurveyPlan, region: int) -> Unit:
             "ccds": [(ccd.exposure, ccd.ccd) for ccd in tile.ccds],
             "digest": tile_digest(tile),
         },
-        promised=BLOCK_SECONDS_PER_PIXEL * plan.pixels[uid],
+        promised=block.per_pixel * plan.pixels[uid],
         size={"pixel": plan.pixels[uid]},
         region=region,
     )
@@ -197,9 +233,6 @@ def block_units(tile: TileId, digest: str, product: Product, region: int = 0) ->
         yield Unit(
             BlockId(tile, index).uid,
             "block",
-            cost=float(
-                EPOCH_SECONDS * block["n_epoch"] + OBJECT_SECONDS * block["n_object"] + SECTION_SECONDS * len(seen)
-            ),
             priority=_PRIORITY["block"],
             needs=(tile.uid,),
             after=tuple(sys.intern(ccd.uid) for ccd in seen),  # one text for all blocks that see it

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from shapempi.calibrate import calibrate_stamps, choose_cases, claim_folder
@@ -16,6 +17,8 @@ from shapempi.catalog import (
     STAR_COLUMNS,
     STAR_STATISTIC_COLUMNS,
 )
+from shapempi.catalogue_verbs import EXPORTS as TABLE_EXPORTS
+from shapempi.catalogue_verbs import refuse_options
 from shapempi.chain import calibrate_chain, check_chain
 from shapempi.config import Config, commented_toml, load
 from shapempi.config import reference as key_reference
@@ -24,10 +27,10 @@ from shapempi.export_ldac import export_tiles
 from shapempi.flags import ObjectFlag, PixelFlag
 from shapempi.gather import Gathered, read_plan
 from shapempi.gather import gather as gather_run
-from shapempi.grammar import columns_of, translator
 from shapempi.grammar import reference as column_reference
-from shapempi.io.catalog import write_fits
+from shapempi.legacy_verbs import export_tree, refuse_legacy_options
 from shapempi.measure.fit import FitFlag
+from shapempi.measure.shapes import ENGINES
 from shapempi.mpi.comm import connect
 from shapempi.opening import ACCEPTABLE
 from shapempi.report import calibration as calibration_report
@@ -39,9 +42,9 @@ from shapempi.sim.write import SurveyFiles
 from shapempi.survey.graph import make_plan
 from shapempi.survey.inputs import find_inputs
 from shapempi.survey.sky_masks import SkyColumn, open_sky_masks
-from shapempi.units import predicted_seconds
+from shapempi.units import BlockCost, predicted_seconds
 
-__all__ = ["ACCEPTABLE", "calibrate", "config", "export", "gather", "plan", "run", "simulate"]
+__all__ = ["ACCEPTABLE", "EXPORTS", "calibrate", "config", "export", "gather", "plan", "run", "simulate"]
 
 
 def simulate(options: argparse.Namespace) -> int:
@@ -90,7 +93,7 @@ def plan(options: argparse.Namespace) -> int:
     settings = load(options.config)
     inputs = find_inputs(settings.input, settings.run.folder)
     survey = make_plan(inputs)
-    seconds = predicted_seconds(survey)
+    seconds = predicted_seconds(survey, BlockCost(ENGINES[settings.shapes.engine].epoch_seconds))
     print("time on one core:")
     print(f"  {len(survey.ccds)} CCDs of {len(inputs.exposures)} exposures: about {duration(seconds['ccd'])}")
     print(f"  {len(survey.tiles)} tiles: about {duration(seconds['tile'])}")
@@ -177,13 +180,14 @@ def _say_gathered(result: Gathered, run_folder: Path) -> int:
 
 def export(options: argparse.Namespace) -> int:
     """Write the catalogue in another form."""
-    return {"fits": _export_fits, "ldac": _export_ldac}[options.format](options)
+    if options.format != "legacy":
+        refuse_legacy_options(options)
+    return EXPORTS[options.format](options)
 
 
 def _export_ldac(options: argparse.Namespace) -> int:
     """Write every tile as SExtractor would have left it."""
-    if options.grammar != "native":
-        raise ConfigError(f"--grammar {options.grammar} is for --format fits: FITS_LDAC has SExtractor's names")
+    refuse_options(options, "ldac", "vignets")
     folder = options.output or options.run / "sexcat"
     result = export_tiles(options.run, folder, vignets=options.vignets, overwrite=options.overwrite)
     print(f"{folder}: {len(result.paths)} tiles, {result.n_object} objects")
@@ -192,20 +196,18 @@ def _export_ldac(options: argparse.Namespace) -> int:
     return 1 if result.missing else 0
 
 
-def _export_fits(options: argparse.Namespace) -> int:
-    """Write the catalogue as FITS."""
-    if options.vignets:
-        raise ConfigError("--vignets is for --format ldac")
-    target = options.output or options.run / "catalogue.fits"
-    n_row = write_fits(
-        options.run / "catalogue.h5",
-        target,
-        columns_of(options.grammar),
-        translator(options.grammar),
-        overwrite=options.overwrite,
-    )
-    print(f"{target}: {n_row} rows")
-    return 0
+def _export_legacy(options: argparse.Namespace) -> int:
+    """Write the products of a run as the reference system leaves them."""
+    refuse_options(options, "legacy", "grammar", "vignets")  # the format says itself why it has neither of these
+    return export_tree(options)
+
+
+#: What writes each format of `export`.
+EXPORTS: dict[str, Callable[[argparse.Namespace], int]] = {
+    **TABLE_EXPORTS,
+    "ldac": _export_ldac,
+    "legacy": _export_legacy,
+}
 
 
 def calibrate(options: argparse.Namespace) -> int:

@@ -11,7 +11,7 @@ from astropy.wcs.wcs import NoConvergence
 
 from shapempi.errors import DataError
 
-__all__ = ["ARCSEC", "Wcs", "angular_distance", "tangent_offset"]
+__all__ = ["ARCSEC", "Wcs", "angular_distance", "tangent_offset", "unit_vectors"]
 
 #: Arcseconds in a radian.
 ARCSEC = 180.0 * 3600.0 / np.pi
@@ -50,6 +50,12 @@ def angular_distance(ra: np.ndarray, dec: np.ndarray, ra0: np.ndarray | float, d
     return np.degrees(2 * np.arcsin(np.minimum(1.0, np.sqrt(h))))
 
 
+def unit_vectors(ra: np.ndarray, dec: np.ndarray) -> np.ndarray:
+    """Return positions [...] on the sky [deg] as unit vectors [..., 3]."""
+    ra, dec = np.radians(ra), np.radians(dec)
+    return np.stack([np.cos(dec) * np.cos(ra), np.cos(dec) * np.sin(ra), np.sin(dec)], axis=-1)
+
+
 class Wcs:
     """The celestial WCS of one image (TAN, TPV, TAN with SIP; TAN with PV terms is read as TPV).
 
@@ -82,6 +88,11 @@ class Wcs:
             raise DataError(f"{path}: no celestial WCS in the header (CTYPE1/2, CRVAL, CRPIX, CD are needed)")
         self.header = header
         self.path = path
+
+    @property
+    def astropy(self) -> WCS:
+        """The same WCS as an object of astropy, for files that hold those."""
+        return self._wcs
 
     def pixel_to_sky(self, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return ra, dec [deg] of pixel positions (0-based, centres at integers)."""

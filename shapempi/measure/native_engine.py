@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import ClassVar
 
 import numpy as np
 
@@ -38,6 +39,8 @@ EPOCHS_PER_PART = 96
 
 class NativeEngine:
     """Metacalibration images and fits by the compiled kernels."""
+
+    epoch_seconds: ClassVar[float] = 0.0005
 
     def measure(
         self, stacks: VignetStacks, params: ShapeParams, seed: Sequence[int], *, n_threads: int = 1

@@ -17,7 +17,7 @@ import importlib
 from collections.abc import Mapping, Sequence
 from functools import reduce
 from operator import or_
-from typing import Any
+from typing import Any, ClassVar
 
 import galsim
 import numpy as np
@@ -86,6 +86,8 @@ class NgmixEngine:
     EngineError
         If ngmix is not installed or too old.
     """
+
+    epoch_seconds: ClassVar[float] = 0.072
 
     def __init__(self) -> None:
         self._ngmix = load_ngmix()

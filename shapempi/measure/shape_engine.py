@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import numpy as np
 
@@ -14,7 +14,15 @@ __all__ = ["ShapeEngine"]
 
 
 class ShapeEngine(Protocol):
-    """What measures shapes."""
+    """What measures shapes.
+
+    Attributes
+    ----------
+    epoch_seconds : float
+        Time of one object on one CCD, about [s]; plans and the first predictions of a run are made with it.
+    """
+
+    epoch_seconds: ClassVar[float]
 
     def measure(
         self, stacks: VignetStacks, params: ShapeParams, seed: Sequence[int], *, n_threads: int = 1

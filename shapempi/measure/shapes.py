@@ -6,7 +6,7 @@ An engine is a module of its own (`native_engine`, `galsim_engine`, `ngmix_engin
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
 import numpy as np
@@ -21,8 +21,8 @@ from shapempi.vignet import VignetStacks
 
 __all__ = ["ENGINES", "measure_shapes"]
 
-#: What makes each engine, by its name in the configuration.
-ENGINES: Mapping[str, Callable[[], ShapeEngine]] = MappingProxyType(
+#: The engines by their names in the configuration.
+ENGINES: Mapping[str, type[ShapeEngine]] = MappingProxyType(
     {"native": NativeEngine, "galsim": GalsimEngine, "ngmix": NgmixEngine}
 )
 

@@ -11,6 +11,7 @@ leaves it is printed with the rank's name and ends all ranks.  Compute the exit 
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import select
 import signal
@@ -19,7 +20,8 @@ import sys
 import time
 import traceback
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, NamedTuple, Protocol, Self
 
@@ -37,6 +39,10 @@ _EXIT_CONFIG, _EXIT_INTERNAL, _EXIT_INTERRUPT = 2, 4, 130
 #: looks before it sees a message that is there (it polls its transports in turn): with one look per nap a round trip
 #: took 30 ms, with 20 it takes 0.03 ms, and an idle rank still costs its core about 1 %.
 _N_FIRST, _N_LOOK, _NAP_MIN, _NAP_MAX = 100, 20, 5e-5, 0.01
+
+#: How long MPI may take to start [s]: ten thousand ranks that load Python from a slow disk need minutes; and what says
+#: otherwise.
+_START_LIMIT, _START_VARIABLE = 1800.0, "SHAPEMPI_START_LIMIT"
 
 #: Longest nap of a rank that also waits for its child, which wakes it [s].
 _NAP_BUSY = 0.05
@@ -339,6 +345,32 @@ def _announced(environ: Mapping[str, str]) -> tuple[int, str]:
     return 1, ""
 
 
+def _start_limit(environ: Mapping[str, str]) -> float:
+    """Return how long MPI may take to start [s]."""
+    text = environ.get(_START_VARIABLE, "")
+    try:
+        limit = float(text) if text else _START_LIMIT
+    except ValueError:
+        limit = 0.0
+    if not 0.0 < limit < float("inf"):
+        raise ConfigError(f"{_START_VARIABLE}={text}: give the time that MPI may take to start, in seconds, above 0")
+    return limit
+
+
+@contextmanager
+def _limited(seconds: float) -> Iterator[None]:
+    """End the process, with a traceback of where it waits, if the block takes longer.
+
+    A rank that dies in MPI_Init leaves the others waiting in there, where no signal handler of Python and no thread
+    runs.  The standard library's own watchdog is a thread in C, which needs neither.
+    """
+    faulthandler.dump_traceback_later(seconds, exit=True, file=2)
+    try:
+        yield
+    finally:
+        faulthandler.cancel_dump_traceback_later()
+
+
 def connect(use_mpi: bool = True, environ: Mapping[str, str] | None = None) -> Comm:
     """Start MPI and return the communicator of this run.
 
@@ -357,11 +389,13 @@ def connect(use_mpi: bool = True, environ: Mapping[str, str] | None = None) -> C
     Raises
     ------
     ConfigError
-        If the launcher started several processes and each finds itself alone: they would all do the same work.
+        If the launcher started several processes and each finds itself alone: they would all do the same work; or if
+        SHAPEMPI_START_LIMIT, the time that MPI may take to start [s], is no time.
     EngineError
         If it did and mpi4py or its MPI library is missing.
     """
-    expected, variable = _announced(os.environ if environ is None else environ)
+    environ = os.environ if environ is None else environ
+    expected, variable = _announced(environ)
     if not use_mpi:
         if expected > 1:
             raise ConfigError(f"MPI is switched off, but {variable}={expected}: start one process without a launcher")
@@ -370,7 +404,8 @@ def connect(use_mpi: bool = True, environ: Mapping[str, str] | None = None) -> C
         import mpi4py
 
         mpi4py.rc.thread_level = "funneled"  # kernels may use threads; only the main one talks
-        from mpi4py import MPI
+        with _limited(_start_limit(environ)):
+            from mpi4py import MPI
     except (ImportError, RuntimeError) as error:
         if expected > 1:
             raise EngineError(

@@ -5,13 +5,13 @@ Every operation costs O(log n) in the number of units and O(1) per dependency, s
 
 from __future__ import annotations
 
-import heapq
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from shapempi.mpi.cost import CostModel
+from shapempi.mpi.ready import ReadyQueue
 from shapempi.mpi.unit import Outcome, Place, State, Unit
 
 __all__ = ["Expand", "Schedule", "Spent", "follow"]
@@ -21,10 +21,6 @@ _WITHOUT_RESULT = (State.FAILED, State.BLOCKED, State.QUARANTINED)
 
 #: Gives the new units that follow from a unit that is done (the blocks of a tile).
 Expand = Callable[[Outcome], Iterable[Unit]]
-
-
-#: How many ready units are looked at for one that fits into the time left.
-_N_LOOK = 64
 
 
 @dataclass
@@ -86,20 +82,21 @@ def follow(outcome: Outcome, expand: Expand | None) -> tuple[Outcome, list[Unit]
 class Schedule:
     """The units of a run, their dependencies and their states.
 
-    Among the units that are ready the next one is that of the highest priority; of these the one of the lowest region,
-    then of the highest cost, then the one that was added first.  Nothing here depends on time or on the number of
-    ranks.
+    Which of the units that are ready is next, `ReadyQueue` says.  Nothing here depends on time.
 
     Parameters
     ----------
     model : CostModel, optional
         Predicts costs and learns from what units took; without it each unit keeps the cost that it came with.
+    stock : float, optional
+        As for `ReadyQueue` [s].
     """
 
-    def __init__(self, model: CostModel | None = None) -> None:
+    def __init__(self, model: CostModel | None = None, stock: float = 0.0) -> None:
         self.model = model or CostModel()
+        self._stock = stock
         self._entries: dict[str, _Entry] = {}
-        self._ready: list[tuple[int, int, float, int, str]] = []
+        self._ready = ReadyQueue(stock)
         self._counts: dict[str, Counter[State]] = {}
         self._n_final = 0
         self._n_running = 0
@@ -195,24 +192,14 @@ class Schedule:
         Parameters
         ----------
         longest : float, optional
-            Leave units that are predicted to take longer [s]; of the first `_N_LOOK` ready ones the first that fits is
-            taken.
+            Leave units that are predicted to take longer [s].
         """
-        passed: list[tuple[int, int, float, int, str]] = []
-        found: Unit | None = None
-        while self._ready and found is None and len(passed) < _N_LOOK:
-            item = heapq.heappop(self._ready)
-            entry = self._entries[item[-1]]
-            if entry.state is not State.READY:
-                continue
-            if entry.cost > longest:
-                passed.append(item)
-                continue
-            self._move(entry, State.RUNNING)
-            found = entry.unit
-        for item in passed:
-            heapq.heappush(self._ready, item)
-        return found
+        uid = self._ready.take(longest)
+        if uid is None:
+            return None
+        entry = self._entries[uid]
+        self._move(entry, State.RUNNING)
+        return entry.unit
 
     def put_back(self, uid: str) -> None:
         """Make a unit that was given out, and did not end, ready again.
@@ -230,15 +217,14 @@ class Schedule:
     def reprice(self) -> None:
         """Predict the costs of all units that have not ended anew, and order them by that."""
         self._left = dict.fromkeys(self._left, 0.0)
-        self._ready = []
+        self._ready = ReadyQueue(self._stock)
         for entry in self._entries.values():
             if entry.state.final:
                 continue
             entry.cost = self.model.predict(entry.unit)
             self._left[entry.unit.kind] += entry.cost
             if entry.state is State.READY:
-                self._ready.append(self._item(entry))
-        heapq.heapify(self._ready)
+                self._ready.push(entry.unit, entry.cost, entry.order)
         for kind, spent in self.spent.items():
             if kind in self.model.kinds:
                 spent.cost = spent.seconds  # the new prediction fits what was taken
@@ -400,15 +386,12 @@ class Schedule:
 
     def _make_ready(self, entry: _Entry) -> None:
         self._move(entry, State.READY)
-        heapq.heappush(self._ready, self._item(entry))
-
-    @staticmethod
-    def _item(entry: _Entry) -> tuple[int, int, float, int, str]:
-        """Return what a ready unit is sorted by, with its name."""
-        return (-entry.unit.priority, entry.unit.region, -entry.cost, entry.order, entry.unit.uid)
+        self._ready.push(entry.unit, entry.cost, entry.order)
 
     def _close(self, entry: _Entry, outcome: Outcome) -> None:
         """Give a unit its final state."""
+        if entry.state is State.READY:
+            self._ready.drop(entry.unit)
         self._move(entry, outcome.state)
         entry.outcome = outcome
         self._n_final += 1

@@ -19,13 +19,22 @@ from shapempi.io.ldac import write_ldac_parts
 from shapempi.measure.background import ROWS
 from shapempi.measure.detected_image import DetectedImage
 
-__all__ = ["IMAGES", "detection_paths", "write_background", "write_catalogue", "write_detections", "write_segmentation"]
+__all__ = [
+    "IMAGES",
+    "catalogue_header",
+    "catalogue_rows",
+    "detection_paths",
+    "write_background",
+    "write_catalogue",
+    "write_detections",
+    "write_segmentation",
+]
 
 _SHORT = np.dtype("i2")
 _UNITS = {column.name: column.unit for column in DETECTION_COLUMNS if column.unit}
 
 
-def _cards(image: DetectedImage) -> str:
+def catalogue_header(image: DetectedImage) -> str:
     """Return the image's header with what is known of its noise and its zero point, in SExtractor's keywords."""
     level = 0.0 if image.background is None else float(np.median(image.background.values))
     numbers = {
@@ -81,6 +90,12 @@ def _columns(image: DetectedImage, size: int) -> np.dtype:
     return np.dtype([(name, base, shape) for name, (base, shape) in fields.items()])
 
 
+def catalogue_rows(image: DetectedImage, size: int = 0) -> np.ndarray:
+    """Return the rows of the catalogue on disk as one table, VIGNET included if `size` [pixel] is not 0."""
+    dtype = _columns(image, size)
+    return np.concatenate([np.zeros(0, dtype), *_rows(image, dtype, size)])
+
+
 def write_catalogue(path: Path, image: DetectedImage, *, size: int = 0, overwrite: bool = False) -> None:
     """Write the objects of an image as a FITS_LDAC catalogue.
 
@@ -102,7 +117,7 @@ def write_catalogue(path: Path, image: DetectedImage, *, size: int = 0, overwrit
     """
     dtype = _columns(image, size)
     units = _UNITS | ({"VIGNET": "adu"} if size else {})
-    write_ldac_parts(path, dtype, _rows(image, dtype, size), _cards(image), overwrite=overwrite, units=units)
+    write_ldac_parts(path, dtype, _rows(image, dtype, size), catalogue_header(image), overwrite=overwrite, units=units)
 
 
 def write_background(path: Path, image: DetectedImage, *, overwrite: bool = False) -> None:

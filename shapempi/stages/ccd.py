@@ -15,7 +15,7 @@ from shapempi.engines.psf_engine import PsfEngine
 from shapempi.engines.psf_params import PsfParams
 from shapempi.ids import CcdId
 from shapempi.image import Image
-from shapempi.measure.background import BackgroundParams, background_of
+from shapempi.measure.background import BackgroundMesh, BackgroundParams, background_of
 from shapempi.measure.bright_stars import StarSource, stars_of_image
 from shapempi.measure.detected_image import DetectedImage
 from shapempi.measure.mask import BrightStars, MaskParams, MaskPlane, MaskRecipe, make_mask
@@ -31,7 +31,7 @@ from shapempi.stages.base import Watch
 from shapempi.stages.star_sample import cut_stars
 from shapempi.survey.inputs import SurveyInputs
 
-__all__ = ["CcdStage", "ExposureParams"]
+__all__ = ["CcdStage", "ExposureParams", "choose_stars", "detection_source"]
 
 
 class ExposureParams(DetectionOutputParams):
@@ -110,30 +110,17 @@ class CcdStage:
                 return self._missing(ccd, image, mask), 0
         with watch("background"):
             mesh = background_of(image, self.exposure.background)
-            ny, nx = image.data.shape
-            data = image.data - mesh.evaluate(0, ny, 0, nx)
+            source, frame = detection_source(image, mask.plane, mesh)
         with watch("detect"):
-            frame = Frame(image.wcs, image.gain, image.saturate, image.mag_zp)
-            source = ArraySource(data, image.weight, mask.plane)
             detections = self.detector.detect(source, frame, background=mesh)
             if self.keep_detections is not None:
                 self.keep_detections(ccd, DetectedImage(source, frame, detections, self.detector.version, mesh))
         with watch("stars"):
-            scale = image.wcs.pixel_scale(nx / 2, ny / 2)
-            rng = np.random.default_rng([self.seed, ccd.exposure, ccd.ccd])
-            selection = select_stars(
-                detections.table,
-                scale,
-                self.stars,
-                rng,
-                program=self.selection,
-                shape=(ny, nx),
-                constants={"exposure": float(ccd.exposure), "ccd": float(ccd.ccd)},
-            )
+            selection = choose_stars(ccd, image, detections.table, self.stars, self.selection, self.seed)
             if self.keep_selection is not None and selection.outcome is not None:
                 self.keep_selection(ccd, selection.outcome, detections.table, image.header)
             chosen = replace(detections, table=detections.table[selection.selected])
-            sample = cut_stars(data, image, mask.plane, chosen, self.psf.size, label=str(ccd))
+            sample = cut_stars(source.data, image, mask.plane, chosen, self.psf.size, label=str(ccd))
         train = selection.train[selection.selected]
         with watch("psf"):
             fit = self._fit(sample, train, selection)
@@ -195,6 +182,46 @@ class CcdStage:
             row["n_used"], row["chi2"], row["fwhm"] = model.n_star, model.chi2, model.fwhm
             row["degree"], row["sampling"] = model.degree, model.sampling
         return row
+
+
+def detection_source(image: Image, plane: np.ndarray, mesh: BackgroundMesh) -> tuple[ArraySource, Frame]:
+    """Return a CCD as a detection takes it.
+
+    Parameters
+    ----------
+    image : Image
+        The whole CCD.
+    plane : ndarray of int32 [y, x]
+        Its mask; 0 is good.
+    mesh : BackgroundMesh
+        Its background.
+
+    Returns
+    -------
+    source : ArraySource
+        The pixels without the background, with weight and mask.
+    frame : Frame
+        What they mean.
+    """
+    ny, nx = image.data.shape
+    data = image.data - mesh.evaluate(0, ny, 0, nx)
+    return ArraySource(data, image.weight, plane), Frame(image.wcs, image.gain, image.saturate, image.mag_zp)
+
+
+def choose_stars(
+    ccd: CcdId, image: Image, table: np.ndarray, params: StarParams, program: Program, seed: int
+) -> StarSelection:
+    """Select the stars of a CCD among its detections and split them; `seed` is the survey's."""
+    ny, nx = image.data.shape
+    return select_stars(
+        table,
+        image.wcs.pixel_scale(nx / 2, ny / 2),
+        params,
+        np.random.default_rng([seed, ccd.exposure, ccd.ccd]),
+        program=program,
+        shape=(ny, nx),
+        constants={"exposure": float(ccd.exposure), "ccd": float(ccd.ccd)},
+    )
 
 
 def _star_table(

@@ -152,7 +152,7 @@ class VignetSource:
         return cut_stacks(
             objects.table["NUMBER"],
             objects.epochs,
-            self._sections(objects.epochs, locations),
+            self.sections(objects.epochs, locations),
             self.params,
             place=objects.place,
             segmentation=segmentation,
@@ -190,8 +190,30 @@ class VignetSource:
         weights[(owners != 0) & (owners != objects.table["NUMBER"][:, None, None])] = 0
         return stamps, weights, offset
 
-    def _sections(self, epochs: np.ndarray, locations: Mapping[str, Location]) -> Iterator[CcdSection]:
-        """Read the part of each CCD under the objects; a CCD that failed, or has no accepted PSF, has none."""
+    def sections(
+        self, epochs: np.ndarray, locations: Mapping[str, Location], *, without_psf: bool = False
+    ) -> Iterator[CcdSection]:
+        """Read the part of each CCD under the objects.
+
+        Parameters
+        ----------
+        epochs : ndarray of EPOCH_DTYPE
+            Epochs of some objects.
+        locations : mapping of str to Location
+            Products of the CCDs, by uid; a CCD that is absent is left out.
+        without_psf : bool, optional
+            Whether to read CCDs without an accepted PSF model, too; all but those whose pixels are missing.
+
+        Yields
+        ------
+        CcdSection
+            One CCD after the other.
+
+        Raises
+        ------
+        DataError, MissingInputError
+            If a file or a product cannot be read.
+        """
         pairs = np.unique(epochs[["exposure", "ccd"]])
         for exposure, number in pairs:
             ccd = CcdId(int(exposure), int(number))
@@ -200,9 +222,10 @@ class VignetSource:
                 continue
             here = epochs[(epochs["exposure"] == exposure) & (epochs["ccd"] == number)]
             attrs = self.reader.read(location, names=()).attrs
-            if attrs["psf_status"] != PsfStatus.ACCEPTED:
+            accepted = attrs["psf_status"] == PsfStatus.ACCEPTED
+            if not accepted and (not without_psf or attrs["psf_status"] == PsfStatus.MISSING_DATA):
                 continue
-            names = ("background", "background_x", "background_y", "psf_coefficients")
+            names = ("background", "background_x", "background_y", *(("psf_coefficients",) if accepted else ()))
             product = self.reader.read(location, names=names)
             shape = (int(attrs["ny"]), int(attrs["nx"]))
             box = section_box(here["x"], here["y"], self.params.size, shape)
@@ -217,5 +240,5 @@ class VignetSource:
                 valid_box=image.valid_box,
                 flux_scale=image.flux_scale,
                 wcs=image.wcs,
-                psf=PsfModel.from_product(product),
+                psf=PsfModel.from_product(product) if accepted else None,
             )

@@ -299,7 +299,7 @@ def _present(path: Path) -> Path:
 
 
 def _tile_file(folder: Path, name: str, tile: TileId) -> Path:
-    """Return the file of a tile: with XXX.YYY in its name, or with the pipeline's XXX-YYY if only that exists."""
+    """Return a file of a tile: with XXX.YYY in its name, or with XXX-YYY, the pipeline's form, if only that exists."""
     paths = [_present(folder / name.replace("{tile}", form)) for form in (str(tile), str(tile).replace(".", "-"))]
     return next((path for path in paths if path.is_file()), paths[0])
 

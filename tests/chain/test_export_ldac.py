@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from astropy.io import fits
 from chain.program import verb
-from chain.tiny import EXPOSURES
+from chain.tiny import EXPOSURES, own_run
 
 from shapempi.catalog import DETECTION_COLUMNS
 from shapempi.export_ldac import epoch_tables
@@ -21,9 +21,7 @@ NAME = "sexcat-241-293.fits"
 @pytest.fixture(scope="module")
 def run(reference, tmp_path_factory):
     """A copy of the run with its tiles exported."""
-    folder = tmp_path_factory.mktemp("export")
-    shutil.copytree(reference / "run", folder / "run")
-    (folder / "survey").symlink_to(reference / "survey")
+    folder = own_run(reference, tmp_path_factory.mktemp("export"))
     result = verb(folder, "export", "run", "--format", "ldac", "--output", "out", "--vignets")
     assert result.code == 0, result
     assert "out: 1 tiles, " in result.out
@@ -105,8 +103,13 @@ def test_what_is_wrong_is_said(run, tmp_path):
     assert again.code == 2
     assert f"{NAME} is already there" in again.err
     assert (run / "out" / NAME).read_bytes() == before
-    assert "is for --format fits" in verb(run, "export", "run", "--format", "ldac", "--grammar", "v2").err
-    assert "--vignets is for --format ldac" in verb(run, "export", "run", "--vignets", "--output", "x.fits").err
+    assert (
+        "--grammar is of no use with --format ldac"
+        in verb(run, "export", "run", "--format", "ldac", "--grammar", "v2").err
+    )
+    assert (
+        "--vignets is of no use with --format fits" in verb(run, "export", "run", "--vignets", "--output", "x.fits").err
+    )
     assert verb(run, "export", tmp_path, "--format", "ldac").code == 3
 
 

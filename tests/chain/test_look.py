@@ -1,13 +1,12 @@
 """`shapempi look` on a run: the pictures show what the run committed."""
 
 import re
-import shutil
 
 import h5py
 import numpy as np
 import pytest
 from chain.program import verb
-from chain.tiny import configure, copy_of, place
+from chain.tiny import configure, copy_of, own_run, place
 
 from shapempi import look_object, look_unit
 from shapempi.flags import PixelFlag
@@ -23,8 +22,7 @@ CCD, TILE = "2243881-21", "241.293"
 @pytest.fixture
 def run(reference, tmp_path, monkeypatch):
     """A copy of the run, so that pictures may be put into it; the survey's files are where they were."""
-    shutil.copytree(reference / "run", tmp_path / "run")
-    (tmp_path / "survey").symlink_to(reference / "survey")
+    own_run(reference, tmp_path)
     monkeypatch.chdir(tmp_path)  # the configuration names its folders from here
     return tmp_path
 

@@ -10,7 +10,7 @@ from shapempi.io.journal import read_journal
 from shapempi.io.parts import scan
 from shapempi.selftest.miniature import CONFIG, configure, place, tables
 
-__all__ = ["CCDS", "CONFIG", "EXPOSURES", "TILE", "block_size", "committed", "configure", "place", "tables"]
+__all__ = ["CCDS", "CONFIG", "EXPOSURES", "TILE", "block_size", "committed", "configure", "own_run", "place", "tables"]
 
 #: The exposures, and their CCDs with pixels: the others are far from the tile.
 EXPOSURES = (2243881, 2243882)
@@ -24,6 +24,13 @@ def copy_of(link):
     link.unlink()
     shutil.copyfile(target, link)
     return link
+
+
+def own_run(reference, folder):
+    """Copy a run to a folder, so that it may be written to; the survey's files are where they were."""
+    shutil.copytree(reference / "run", folder / "run")
+    (folder / "survey").symlink_to(reference / "survey")
+    return folder
 
 
 def block_size(n_object):

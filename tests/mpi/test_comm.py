@@ -75,6 +75,26 @@ with connect() as comm:
     assert code == 0, err
 
 
+def test_a_rank_that_never_starts_is_not_waited_for():
+    program = (
+        "import os, time\n"
+        "rank = next(os.environ[n] for n in ('PMI_RANK', 'OMPI_COMM_WORLD_RANK', 'PMIX_RANK') if n in os.environ)\n"
+        "if rank == '1': time.sleep(50)\n"
+        "from shapempi.mpi.comm import connect\n"
+        "with connect() as c: print('started')\n"
+    )
+    code, out, err = launch(2, "-c", program, timeout=30.0, SHAPEMPI_START_LIMIT="3")
+    assert code not in (0, None), "the job has ended by itself, long before rank 1 woke up"
+    assert "started" not in out
+    assert "Timeout (0:00:03)!" in err
+    assert "in connect" in err
+
+
+def test_a_start_limit_that_is_none():
+    with pytest.raises(ConfigError, match="SHAPEMPI_START_LIMIT=soon"):
+        connect(environ={"SHAPEMPI_START_LIMIT": "soon"})
+
+
 def test_an_idle_rank_sleeps():
     program = """
 from shapempi.mpi.comm import connect
