@@ -25,6 +25,15 @@ def drop():
     return reference
 
 
+@pytest.fixture
+def hears_sigint():
+    """As in a terminal: what a script starts in the background is born deaf."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("hears_sigint")
 def test_an_interrupt_in_a_callback_of_the_collector_is_raised_again(capsys):
     with pytest.raises(KeyboardInterrupt), heard_interrupts():
         drop()
