@@ -208,6 +208,8 @@ def _parser() -> argparse.ArgumentParser:
     verb.add_argument("--reference", action="store_true", help="print every key with type, default, unit and range")
     verb.add_argument("--columns", action="store_true", help="print every column of the catalogue")
     verb.add_argument("--template", action="store_true", help="print a complete configuration with comments")
+    verb.add_argument("--surveys", action="store_true", help="list the survey descriptions that come with shapempi")
+    verb.add_argument("--survey", metavar="NAME", help="print one of them, to begin a description of your own with")
     verb.set_defaults(verb=verbs.config)
     return parser
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from shapempi.catalog import COLUMNS, SHEAR_TYPES, Alias, Column
+from shapempi.catalog import COLUMNS, SHEAR_TYPES, Alias, Column, dtype_of, fitted
 from shapempi.flags import DescribedFlag, describe
 
 __all__ = ["GRAMMARS", "columns_of", "translator"]
@@ -73,10 +73,10 @@ def translator(grammar: str) -> Callable[[np.ndarray], np.ndarray]:
         `native`, `legacy` or `v2`.
     """
     entries = _entries(grammar)
-    dtype = np.dtype([(column.name, column.dtype) for column in columns_of(grammar)])
+    columns = columns_of(grammar)
 
     def translate(rows: np.ndarray) -> np.ndarray:
-        table = np.zeros(len(rows), dtype=dtype)
+        table = np.zeros(len(rows), dtype=dtype_of(fitted(columns, tile_width=rows.dtype["tile"].itemsize)))
         for name, sources in entries:
             if len(sources) == 1:
                 table[name] = _filled(rows, *sources[0])

@@ -17,7 +17,7 @@ import fitsio
 import h5py
 import numpy as np
 
-from shapempi.catalog import COLUMNS, Column, dtype_of
+from shapempi.catalog import COLUMNS, Column, dtype_of, fitted
 from shapempi.errors import ConfigError, DataError, MissingInputError
 from shapempi.io.atomic import replacing
 
@@ -295,6 +295,7 @@ def write_fits(
         names = list(group)
         declared = {column.name for column in COLUMNS}
         own = [_column_of(group[name]) for name in names if name not in declared]  # from maps of the sky
+        columns = fitted(columns, tile_width=group["tile"].dtype.itemsize if "tile" in group else 0)
         dtype = dtype_of((*columns, *own))
         with fitsio.FITS(str(temporary), "rw", clobber=True) as fits:
             fits.create_table_hdu(dtype=dtype, extname="RESULTS", units=[each.unit for each in (*columns, *own)])

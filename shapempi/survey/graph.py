@@ -147,11 +147,11 @@ def make_plan(
     pixels: dict[str, int] = {}
     costs: dict[str, float] = {}
     needed: dict[CcdId, CcdFootprint] = {}
-    for exposure, candidates in footprints.items():
-        path = str(inputs.exposure_paths(exposure).image)
+    for candidates in footprints.values():
         for footprint in candidates:
             if footprint.problem:
                 needed[footprint.ccd] = footprint
+                path = str(inputs.ccd_paths(footprint.ccd).image)
                 problems.append(
                     Problem(path, footprint.problem, f"CCD {footprint.ccd}", "replace the file", missing=False)
                 )

@@ -1,10 +1,12 @@
-"""The table of MegaCam's CCDs against the WCS of a real exposure."""
+"""MegaCam's CCDs in its survey description against the WCS of a real exposure."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from shapempi import megacam
+from shapempi.description import cfis_camera
+
+MEGACAM = cfis_camera()
 
 #: CRPIX1, CRPIX2 of some CCDs of exposure 2452990: the pixel at the centre of the field.
 CRPIX = {
@@ -17,11 +19,11 @@ CRPIX = {
 
 
 def centre(ccd):
-    return megacam.place(ccd).centre((4612, 2048), megacam.GAPS)
+    return MEGACAM.place(ccd).centre((4612, 2048), MEGACAM.gaps)
 
 
 def test_every_ccd_has_one_place():
-    places = [megacam.place(ccd) for ccd in range(megacam.N_CCD)]
+    places = [MEGACAM.place(ccd) for ccd in MEGACAM.ccds]
     assert [place.ccd for place in places] == list(range(40))
     assert len({(place.row, place.column) for place in places}) == 40
     assert {place.ccd for place in places if place.upside_down} == {*range(18), 36, 37}
@@ -37,13 +39,13 @@ def test_centres_agree_with_a_real_exposure():
     """The nominal positions are good to the distortion, which is below 1 % this close to the field's centre."""
     middle = np.array([33 + 1023.5, 1 + 2305.5])
     for ccd, crpix in CRPIX.items():
-        sign = -1 if megacam.place(ccd).upside_down else 1
+        sign = -1 if MEGACAM.place(ccd).upside_down else 1
         found = (middle - np.array(crpix)) * sign
         np.testing.assert_allclose(found, centre(ccd), rtol=0.005, atol=30)
 
 
 def test_small_ccds_keep_the_arrangement():
-    small = {ccd: megacam.place(ccd).centre((100, 50), (10.0, 8.0, 20.0)) for ccd in range(40)}
+    small = {ccd: MEGACAM.place(ccd).centre((100, 50), (10.0, 8.0, 20.0)) for ccd in range(40)}
     assert abs(small[14][0] - small[13][0] - 60) < 10
     assert abs(small[13][1] - small[22][1] - 108) < 10
     assert abs(small[4][1] - small[13][1] - 120) < 10
