@@ -210,8 +210,10 @@ def load(path: Path) -> Config:
     description = read_description(name, Path(path).parent / KEPT_NAME)
 
     def source(where: Sequence[str]) -> str:
-        described = _has(description.values, where) and not _has(values, where)
-        return description.source if described else str(path)
+        here, there = _find(values, where), _find(description.values, where)
+        if isinstance(here, dict) and isinstance(there, dict):
+            return f"{path} with {description.source}"
+        return description.source if here is None and there is not None else str(path)
 
     config = check(Config, merged(description.values, values), source)
     if config.simulation is not None:
@@ -222,15 +224,15 @@ def load(path: Path) -> Config:
     return config
 
 
-def _has(values: Any, where: Sequence[str]) -> bool:
-    """Say whether tables have a key, or a value that it is a part of."""
+def _find(values: Any, where: Sequence[str]) -> Any:
+    """Return what tables have under a key, or the value that it is a part of; None if they have neither."""
     for part in where:
         if not isinstance(values, dict):
-            return True
+            break
         if part not in values:
-            return False
+            return None
         values = values[part]
-    return True
+    return values
 
 
 def keys(
@@ -377,9 +379,9 @@ def commented_toml(
         about += [f"({_limits(info)})"] if _limits(info) else []
         lines.append("# " + " ".join(about))
         value = values.get(".".join((*path, name)), info.default)
-        if _has(described, (*path, name)):
-            value = reduce(dict.__getitem__, (*path, name), cfis) if _has(cfis, (*path, name)) else info.default
-            text = _toml_value(value)
+        if _find(described, (*path, name)) is not None:
+            value = _find(cfis, (*path, name))
+            text = _toml_value(info.default if value is None else value)
             lines.append(f"# {name} = {text if len(text) < _LONGEST else '...'}   (the survey description says it)")
         elif value is None or (info.is_required() and value is info.default):
             lines.append(f"# {name} =   (no default)")

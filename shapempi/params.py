@@ -52,6 +52,9 @@ def key(default: Any, doc: str, *, unit: str = "", **limits: Any) -> Any:
     return Field(default, description=doc, json_schema_extra={"unit": unit}, **limits)
 
 
+#: Characters of a wrong value that a message shows.
+_LONGEST = 200
+
 _Group = TypeVar("_Group", bound=Params)
 
 
@@ -142,7 +145,9 @@ def _explain(group: type[Params], problem: dict[str, Any]) -> str:
         return f"unknown key {name!r}; {cure}"
     if problem["type"] == "missing":
         return f"the key {name!r} is required and missing"
-    return f"the key {name!r} has the value {problem['input']!r}: {problem['msg']}"
+    value = repr(problem["input"])
+    shown = value if len(value) <= _LONGEST else f"{value[:_LONGEST]} ..."
+    return f"the key {name!r} has the value {shown}: {problem['msg']}"
 
 
 def group_of(info: FieldInfo) -> type[Params] | None:
