@@ -25,7 +25,7 @@ class TileGrid(Params):
     """The grid of the survey's tiles on the sky, and how their names are written."""
 
     step: float = key(
-        0.5, "Distance of the tiles in declination, and along the parallel of their row.", unit="deg", ge=0.01, le=30
+        0.5, "Distance of the tiles in declination, and along the parallel of their row.", unit="deg", ge=0.02, le=30
     )
     first_row: float = key(-90.0, "Declination of the centres of row 0.", unit="deg", ge=-90, lt=90)
     name: str = key(

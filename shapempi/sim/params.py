@@ -49,7 +49,7 @@ class PointingParams(Params):
     """The exposures of every tile: where they point and how deep they are."""
 
     n_exposure: int = key(3, "Exposures for each tile, centred on it but for the dithers.", ge=1)
-    first_exposure: int = key(2243881, "Number of the first exposure; the others follow it.", ge=100000, le=9000000)
+    first_exposure: int = key(2243881, "Number of the first exposure; the others follow it.", ge=100000, lt=10**14)
     dithers: tuple[tuple[float, float], ...] = key(
         (), "Offsets (West, North) from the tile's centre, used in turn; drawn at random when empty.", unit="arcsec"
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -274,10 +275,12 @@ class SurveyInputs:
         return read_footprints(exposure, path, n_ccd=params.n_ccd, keywords=params.keywords, camera=params.camera)
 
     def _looks(self, exposure: int) -> Looks | None:
-        """Return size and date of an exposure's image; of images of single CCDs the sum and the latest."""
-        looks = [_looks(paths.image) for paths in self.exposure_files(exposure)]
-        found = [each for each in looks if each is not None]
-        return (sum(size for size, _ in found), max(date for _, date in found)) if found else None
+        """Return size and date of an exposure's image; of images of single CCDs their size, and a checksum of all."""
+        images = [paths.image for paths in self.exposure_files(exposure)]
+        found = {path.name: looks for path in images if (looks := _looks(path)) is not None}
+        if not self.params.single_ccds:
+            return next(iter(found.values()), None)
+        return (sum(size for size, _ in found.values()), zlib.crc32(repr(found).encode())) if found else None
 
     def footprint(self, ccd: CcdId) -> CcdFootprint:
         """Place one CCD on the sky.
