@@ -155,16 +155,14 @@ class MaskSource:
         """End of the names of the mask's files: `-2243881-12`, `-241-293`, or `-` and the image's name."""
         stem = re.sub(r"\.(fits|fit)(\.(gz|fz))?$", "", self.image.name, flags=re.IGNORECASE)
         numbers, tile = _NUMBERS.search(stem), _TILE.search(stem)
-        exposure = CFIS_NUMBER.find(self.image.name) if self.exposure is None else self.exposure
         part = "" if self.ccd is None else f"-{self.ccd}"
         if self.ccd is None and self.hdu is not None:
             part = f"-hdu{self.hdu}"
-        if self.exposure is not None:
-            return f"-{self.exposure:07d}{part}"
         if numbers:
             return numbers.group() + part
-        if tile:
+        if self.exposure is None and tile:
             return f"-{tile.group(1)}-{tile.group(2)}{part}"
+        exposure = CFIS_NUMBER.find(self.image.name) if self.exposure is None else self.exposure
         return (f"-{stem}" if exposure is None else f"-{exposure:07d}") + part
 
 
