@@ -13,6 +13,9 @@ from pathlib import Path
 from shapempi import (
     __version__,
     bench_verbs,
+    catalogue_verbs,
+    convert_verbs,
+    field_verbs,
     image_verbs,
     job_verbs,
     legacy_verbs,
@@ -20,6 +23,7 @@ from shapempi import (
     psf_verbs,
     report_verbs,
     selftest_verbs,
+    shear_verbs,
     star_verbs,
     verbs,
 )
@@ -114,6 +118,7 @@ def _parser() -> argparse.ArgumentParser:
     verb.set_defaults(verb=verbs.plan)
 
     job_verbs.add_jobscript(commands)
+    field_verbs.add_field(commands)
 
     verb = commands.add_parser("run", help="the main job (mpirun -n N shapempi run CONFIG); the same command resumes")
     verb.add_argument("config", type=Path, metavar="CONFIG", help="TOML file")
@@ -162,25 +167,28 @@ def _parser() -> argparse.ArgumentParser:
     verb.set_defaults(verb=report_verbs.report)
 
     verb = commands.add_parser("export", help="write the catalogue in another form")
-    verb.add_argument("run", type=Path, metavar="RUN", help="run folder")
+    verb.add_argument("run", type=Path, metavar="RUN", help="run folder; of tables also a catalogue")
     verb.add_argument(
         "--format",
         choices=list(verbs.EXPORTS),
         default="fits",
-        help="FITS table; a FITS_LDAC per tile; or a tree of files as ShapePipe leaves it",
+        help="one table; TXPipe's catalogue; a FITS_LDAC per tile; or a tree of files as ShapePipe leaves it (fits)",
     )
     verb.add_argument("--grammar", choices=list(GRAMMARS), default="native", help="column names")
     verb.add_argument("--output", type=Path, help="file to write (RUN/catalogue.fits), folder (RUN/sexcat, RUN/legacy)")
     verb.add_argument(
         "--vignets", action="store_true", help="with ldac: stamps of the tile, neighbours and bad pixels -1e30"
     )
+    catalogue_verbs.add_export_options(verb)
     verb.add_argument("--overwrite", action="store_true", help="replace a file that is already there")
     legacy_verbs.add_legacy_options(verb)
     verb.set_defaults(verb=verbs.export)
 
+    catalogue_verbs.add_catalogues(commands)
     _add_image_verbs(commands)
     look_verbs.add_look(commands)
     _add_psf_verbs(commands)
+    shear_verbs.add_shear(commands)
 
     verb = commands.add_parser(
         "calibrate", help="m, c and PSF leakage of the shapes from simulations of known shear (also under mpirun)"
@@ -201,6 +209,8 @@ def _parser() -> argparse.ArgumentParser:
     _add_star_verbs(commands)
     _add_benchmarks(commands)
     _add_trials(commands)
+
+    convert_verbs.add_convert(commands)
 
     verb = commands.add_parser("config", help="check a configuration, or print the reference of all keys")
     verb.add_argument("config", type=Path, metavar="CONFIG", nargs="?", help="TOML file to check")

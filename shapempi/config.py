@@ -24,6 +24,7 @@ from shapempi.errors import ConfigError
 from shapempi.exposure_number import CFIS_NUMBER
 from shapempi.io.exposure import CFIS_CCDS
 from shapempi.io.flag_codes import CFIS_FLAGS
+from shapempi.lensing.params import ShearParams
 from shapempi.measure.shape_params import ShapeParams
 from shapempi.measure.size_class import SizeClassParams
 from shapempi.measure.spread import SpreadParams
@@ -38,7 +39,18 @@ from shapempi.survey.sky_masks import SkyMaskParams, check_names
 from shapempi.tile_grid import CFIS_GRID
 from shapempi.validation.params import ValidationParams
 
-__all__ = ["Config", "commented_toml", "key_table", "keys", "load", "reference", "to_toml"]
+__all__ = [
+    "Config",
+    "commented_toml",
+    "key_table",
+    "keys",
+    "load",
+    "parse",
+    "reference",
+    "to_toml",
+    "toml_value",
+    "unit_of",
+]
 
 
 #: Keys of masks and detection that decide nothing but what is written besides, and where.
@@ -127,6 +139,7 @@ class Config(Params):
     simulation: SimulationParams | None = None
     calibration: CalibrationParams = CalibrationParams()
     validation: ValidationParams = ValidationParams()
+    shear: ShearParams = ShearParams()
     sky_masks: dict[str, SkyMaskParams] = key({}, "Maps of the sky by the names of their columns.")
 
     @field_validator("sky_masks")
@@ -139,8 +152,8 @@ class Config(Params):
     def digest(self, *contents: str) -> str:
         """Return the fingerprint of everything that decides the catalogue or the units of work.
 
-        Everything of [run] but the block size, the height of strips, the simulation, the calibration, the validation
-        and the maps of the sky do not; the rest does.
+        Everything of [run] but the block size, the height of strips, the simulation, the calibration, the validation,
+        the shear analysis and the maps of the sky do not; the rest does.
 
         Parameters
         ----------
@@ -150,7 +163,7 @@ class Config(Params):
         values = self.model_dump(
             mode="json",
             exclude={
-                **dict.fromkeys(("simulation", "calibration", "validation", "sky_masks"), True),
+                **dict.fromkeys(("simulation", "calibration", "validation", "shear", "sky_masks"), True),
                 "survey": {"description"},  # its values count, wherever they are from
                 "input": {"camera": set(Camera.model_fields) - _CCD_NAMES},  # the others are for figures
                 "run": set(RunParams.model_fields) - {"block_size"},
@@ -202,25 +215,44 @@ def load(path: Path) -> Config:
         raise ConfigError(f"{path}: cannot read the configuration: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: not a TOML file: {error}") from error
-    values = read_tables(text, str(path))
+    return parse(text, str(path), Path(path).parent / KEPT_NAME)
+
+
+def parse(text: str, name: str, kept: Path | None = None) -> Config:
+    """Make a configuration from the text of its file, and the survey description that it names.
+
+    Parameters
+    ----------
+    text : str
+        The text.
+    name : str
+        Name of the file, for messages.
+    kept : Path, optional
+        Copy of the description that takes the place of a file of the user's, if it is there.
+
+    Raises
+    ------
+    ConfigError
+        As `load`.
+    """
+    values = read_tables(text, name)
     survey = values.get("survey")
-    name = survey.get("description", CFIS) if isinstance(survey, dict) else CFIS
-    if not isinstance(name, str):
-        name = CFIS  # the check says what is wrong with it
-    description = read_description(name, Path(path).parent / KEPT_NAME)
+    described = survey.get("description", CFIS) if isinstance(survey, dict) else CFIS
+    # If it is no text, the check says so.
+    description = read_description(described if isinstance(described, str) else CFIS, kept)
 
     def source(where: Sequence[str]) -> str:
         here, there = _find(values, where), _find(description.values, where)
         if isinstance(here, dict) and isinstance(there, dict):
-            return f"{path} with {description.source}"
-        return description.source if here is None and there is not None else str(path)
+            return f"{name} with {description.source}"
+        return description.source if here is None and there is not None else name
 
     config = check(Config, merged(description.values, values), source)
     if config.simulation is not None:
         try:
             config.simulation.check_tiles(config.input.tile_grid)
         except ConfigError as error:
-            raise ConfigError(f"{path}: {error}") from error
+            raise ConfigError(f"{name}: {error}") from error
     return config
 
 
@@ -262,7 +294,7 @@ def _limits(info: FieldInfo) -> str:
     return ", ".join(parts)
 
 
-def _unit(info: FieldInfo) -> str:
+def unit_of(info: FieldInfo) -> str:
     """Return the unit of a key."""
     extra = info.json_schema_extra
     return str(extra.get("unit", "")) if isinstance(extra, dict) else ""
@@ -277,19 +309,19 @@ def _type_name(info: FieldInfo) -> str:
 
 def _code(value: Any) -> str:
     """Write a default for the reference page."""
-    return f"`{_toml_value(value)}`"
+    return f"`{toml_value(value)}`"
 
 
-def _toml_value(value: Any) -> str:
+def toml_value(value: Any) -> str:
     """Write a default as TOML."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, (int, float)):
         return repr(value)
     if isinstance(value, (list, tuple)):
-        return "[" + ", ".join(_toml_value(item) for item in value) + "]"
+        return "[" + ", ".join(toml_value(item) for item in value) + "]"
     if isinstance(value, dict):
-        return "{" + ", ".join(f"{name} = {_toml_value(item)}" for name, item in value.items()) + "}"
+        return "{" + ", ".join(f"{name} = {toml_value(item)}" for name, item in value.items()) + "}"
     return json.dumps(str(value))
 
 
@@ -302,7 +334,7 @@ def to_toml(config: Config) -> str:
         The configuration.
     """
     groups = config.model_dump(mode="json", exclude_none=True)
-    return "\n".join(f"{name} = {_toml_value(group)}" for name, group in groups.items()) + "\n"
+    return "\n".join(f"{name} = {toml_value(group)}" for name, group in groups.items()) + "\n"
 
 
 def reference() -> str:
@@ -330,7 +362,7 @@ _TABLE_HEAD = ("| key | type | default | unit | range | meaning |", "|---|---|--
 def _table_row(name: str, info: FieldInfo) -> str:
     """Write the row of one key."""
     default = "required" if info.is_required() else "none" if info.default is None else _code(info.default)
-    cells = (f"`{name}`", _type_name(info), default, _unit(info), _limits(info), info.description or "")
+    cells = (f"`{name}`", _type_name(info), default, unit_of(info), _limits(info), info.description or "")
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
@@ -375,16 +407,16 @@ def commented_toml(
             title = (group.__doc__ or "").strip().splitlines()[0]
             lines += ["", f"# {title}", f"[{'.'.join(path)}]"]
         about = [info.description or ""]
-        about += [f"[{_unit(info)}]"] if _unit(info) else []
+        about += [f"[{unit_of(info)}]"] if unit_of(info) else []
         about += [f"({_limits(info)})"] if _limits(info) else []
         lines.append("# " + " ".join(about))
         value = values.get(".".join((*path, name)), info.default)
         if _find(described, (*path, name)) is not None:
             value = _find(cfis, (*path, name))
-            text = _toml_value(info.default if value is None else value)
+            text = toml_value(info.default if value is None else value)
             lines.append(f"# {name} = {text if len(text) < _LONGEST else '...'}   (the survey description says it)")
         elif value is None or (info.is_required() and value is info.default):
             lines.append(f"# {name} =   (no default)")
         else:
-            lines.append(f"{name} = {_toml_value(value)}")
+            lines.append(f"{name} = {toml_value(value)}")
     return "\n".join(lines).lstrip("\n") + "\n"

@@ -54,6 +54,13 @@ class ExposureNumber(Params):
         rest = iter(digits[more:])
         return digits[:more] + "".join(next(rest) if letter == "N" else letter for letter in self.form)
 
+    @property
+    def written_pattern(self) -> str:
+        """Regular expression of what `write` returns; numbers of CFIS have 6 to 8 digits."""
+        if self == CFIS_NUMBER:
+            return r"\d{6,8}"
+        return "".join(r"\d" if letter == "N" else re.escape(letter) for letter in self.form)
+
     def find(self, text: str) -> int | None:
         """Return the number in a file name or a HISTORY card, anywhere in the text; None if there is none."""
         match = re.search(self.pattern, text)

@@ -24,7 +24,15 @@ from shapempi.catalog import (
 from shapempi.errors import ConfigError, DataError, MissingInputError
 from shapempi.ids import BlockId
 from shapempi.io.atomic import replacing
-from shapempi.io.catalog import INDEX, TableWriter, create_catalogue, read_attributes, read_missing, refuse_existing
+from shapempi.io.catalog import (
+    GRID,
+    INDEX,
+    TableWriter,
+    create_catalogue,
+    read_attributes,
+    read_missing,
+    refuse_existing,
+)
 from shapempi.io.ledger import Ledger
 from shapempi.io.parts import PartReader
 from shapempi.mpi.attempt import Stopwatch, attempt
@@ -39,6 +47,7 @@ from shapempi.product import Location
 from shapempi.shard import Shard, TileParts, make_shards
 from shapempi.survey.graph import SurveyPlan
 from shapempi.survey.sky_masks import SkyColumn
+from shapempi.tile_grid import CFIS_GRID
 
 __all__ = ["Gathered", "gather", "read_plan"]
 
@@ -280,11 +289,12 @@ class _Writer:
             "n_missing": len(missing),
             "detection_engine": ", ".join(sorted(engines)),
             "made_from": shard.made_from,
+            **({} if shard.grid == CFIS_GRID else {GRID: shard.grid.model_dump_json()}),
         }
         sky_columns = self._sky_columns
 
         def fit(columns: Sequence[Column]) -> tuple[Column, ...]:
-            return fitted(columns, tile_width=shard.tile_width, exposure=shard.exposure)
+            return fitted(columns, tile_width=shard.grid.width, exposure=shard.exposure)
 
         with create_catalogue(shard.path, attributes, overwrite=True) as file:
             if missing:  # a dataset, for an attribute holds 64 kB at most

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from shapempi.catalog import COLUMNS, SHEAR_TYPES, Alias, Column, dtype_of, fitted
 from shapempi.flags import DescribedFlag, describe
 
-__all__ = ["GRAMMARS", "columns_of", "translator"]
+__all__ = ["GRAMMARS", "Translation", "columns_of", "translation", "translator"]
 
 #: What each grammar takes from a column's declaration.
 GRAMMARS: dict[str, Callable[[Column], Alias | None]] = {
@@ -48,36 +49,50 @@ def _original_psf(grammar: str, kind: str) -> list[tuple[str, Alias]]:
     ]
 
 
-def columns_of(grammar: str) -> list[Column]:
-    """Return the columns of a catalogue in a grammar, with units and meanings.
+@dataclass(frozen=True)
+class Translation:
+    """Some columns of a grammar, and how they are made of native ones.
+
+    Attributes
+    ----------
+    columns : tuple of Column
+        The columns in the grammar, with units and meanings.
+    needs : tuple of str
+        The native columns that they are made of.
+    translate : callable
+        Takes native rows with at least those, returns rows of the grammar.
+    """
+
+    columns: tuple[Column, ...]
+    needs: tuple[str, ...]
+    translate: Callable[[np.ndarray], np.ndarray]
+
+
+def translation(grammar: str, there: Collection[str] | None = None, names: Sequence[str] | None = None) -> Translation:
+    """Return how a grammar is made of native columns.
 
     Parameters
     ----------
     grammar : str
         `native`, `legacy` or `v2`.
+    there : collection of str, optional
+        The native columns that there are: what needs others is left out.  All by default.
+    names : sequence of str, optional
+        The columns of the grammar that are wanted, in this order; all by default.
     """
-    result = []
-    for name, sources in _entries(grammar):
-        first = sources[0][0]
-        dtype = f"({len(sources)},){first.dtype}" if len(sources) > 1 else first.dtype
-        result.append(Column(name, dtype, first.unit, first.meaning))
-    return result
-
-
-def translator(grammar: str) -> Callable[[np.ndarray], np.ndarray]:
-    """Return the function that turns native rows into rows of a grammar.
-
-    Parameters
-    ----------
-    grammar : str
-        `native`, `legacy` or `v2`.
-    """
-    entries = _entries(grammar)
-    columns = columns_of(grammar)
+    entries = {
+        name: sources
+        for name, sources in _entries(grammar)
+        if there is None or all(column.name in there for column, _ in sources)
+    }
+    chosen = {name: entries[name] for name in (entries if names is None else names)}
+    columns = tuple(_column(name, sources) for name, sources in chosen.items())
+    needs = tuple(dict.fromkeys(column.name for sources in chosen.values() for column, _ in sources))
 
     def translate(rows: np.ndarray) -> np.ndarray:
-        table = np.zeros(len(rows), dtype=dtype_of(fitted(columns, tile_width=rows.dtype["tile"].itemsize)))
-        for name, sources in entries:
+        width = rows.dtype["tile"].itemsize if "tile" in needs else 0
+        table = np.zeros(len(rows), dtype=dtype_of(fitted(columns, tile_width=width)))
+        for name, sources in chosen.items():
             if len(sources) == 1:
                 table[name] = _filled(rows, *sources[0])
             else:
@@ -85,7 +100,24 @@ def translator(grammar: str) -> Callable[[np.ndarray], np.ndarray]:
                     table[name][:, alias.element] = _filled(rows, column, alias)
         return table
 
-    return translate
+    return Translation(columns, needs, translate)
+
+
+def _column(name: str, sources: Sequence[tuple[Column, Alias]]) -> Column:
+    """Return the declaration of a column of a grammar."""
+    first = sources[0][0]
+    dtype = f"({len(sources)},){first.dtype}" if len(sources) > 1 else first.dtype
+    return Column(name, dtype, first.unit, first.meaning)
+
+
+def columns_of(grammar: str) -> list[Column]:
+    """Return the columns of a catalogue in a grammar (`native`, `legacy` or `v2`), with units and meanings."""
+    return list(translation(grammar).columns)
+
+
+def translator(grammar: str) -> Callable[[np.ndarray], np.ndarray]:
+    """Return the function that turns native rows into rows of a grammar (`native`, `legacy` or `v2`)."""
+    return translation(grammar).translate
 
 
 def _filled(rows: np.ndarray, column: Column, alias: Alias) -> np.ndarray:

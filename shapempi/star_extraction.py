@@ -19,7 +19,7 @@ from shapempi.io.star_query import query_gaia
 from shapempi.io.starcat import STAR_DTYPE, read_star_catalogue
 from shapempi.io.tile import tile_image_hdu
 from shapempi.survey.inputs import SurveyInputs
-from shapempi.wcs import Wcs
+from shapempi.wcs import Wcs, unit_vectors
 
 __all__ = [
     "Circle",
@@ -98,12 +98,6 @@ def area_of(circles: Sequence[Circle]) -> float:
     return len(covered) * float(hpgeom.nside_to_pixel_area(_AREA_NSIDE))
 
 
-def _vectors(ra: np.ndarray, dec: np.ndarray) -> np.ndarray:
-    """Return unit vectors [n, 3]."""
-    a, d = np.radians(ra), np.radians(dec)
-    return np.stack([np.cos(d) * np.cos(a), np.cos(d) * np.sin(a), np.sin(d)], axis=-1)
-
-
 def extract(
     source: Path | None, circles: Sequence[Circle], *, mag_limit: float = 18.0, margin: float = 0.0
 ) -> np.ndarray:
@@ -138,12 +132,12 @@ def extract(
     stars = stars[stars["mag"] < mag_limit]
     if not circles or not len(stars):
         return stars
-    tree = cKDTree(_vectors(stars["ra"], stars["dec"]))
+    tree = cKDTree(unit_vectors(stars["ra"], stars["dec"]))
     keep = np.zeros(len(stars), dtype=bool)
     for circle in circles:
         # The chord of the angle; a rounding more, for the tree leaves out what is beyond by one.
         chord = 2.0 * np.sin(np.radians(min(circle.radius + margin, 180.0)) / 2.0) * (1.0 + 1e-12)
-        keep[tree.query_ball_point(_vectors(np.array(circle.ra), np.array(circle.dec)), chord)] = True
+        keep[tree.query_ball_point(unit_vectors(np.array(circle.ra), np.array(circle.dec)), chord)] = True
     return stars[keep]
 
 

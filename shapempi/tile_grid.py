@@ -20,6 +20,9 @@ __all__ = ["CFIS_GRID", "TileGrid"]
 
 _EXAMPLE = TileId(241, 293)
 
+#: Numbers of columns are whole: 720 cos 60 deg is 360, whatever the last bit of the cosine says.
+_ROUNDING = 1e-9
+
 
 class TileGrid(Params):
     """The grid of the survey's tiles on the sky, and how their names are written."""
@@ -62,21 +65,32 @@ class TileGrid(Params):
         """Rows of the grid."""
         return math.floor((90.0 - self.first_row) / self.step + 0.5) + 1
 
-    def n_column(self, row: int) -> int:
-        """Return the number of tiles of a row, at least one."""
-        return max(math.ceil(360.0 / self.step * abs(math.cos(math.radians(self._dec(row))))), 1)
+    @property
+    def reach(self) -> float:
+        """Largest distance between the centres of tiles that can overlap [deg]: corners touch at 1.41 steps."""
+        return 1.6 * self.step
 
-    def _dec(self, row: int) -> float:
+    @property
+    def width(self) -> int:
+        """Length of the longest name of a tile as the program writes it: 7, `241.293`, in CFIS."""
+        return sum(max(self.name.count(letter), 3) for letter in "XY") + 1
+
+    def n_column(self, row: int) -> int:
+        """Return how many columns a row has: those whose centres are below 360 degrees, one at least."""
+        return max(math.ceil(360.0 / self.step * abs(math.cos(math.radians(self.dec_of(row)))) - _ROUNDING), 1)
+
+    def dec_of(self, row: int) -> float:
+        """Return the declination of the centres of a row [deg]."""
         return row * self.step + self.first_row
 
     def has(self, tile: TileId) -> bool:
         """Say whether a tile is one of the grid's."""
-        on_sky = 0 <= tile.y < self.n_row and abs(self._dec(tile.y)) <= 90.0
+        on_sky = 0 <= tile.y < self.n_row and abs(self.dec_of(tile.y)) <= 90.0
         return on_sky and 0 <= tile.x < self.n_column(tile.y)
 
     def centre(self, tile: TileId) -> tuple[float, float]:
         """Return the centre of a tile, ra and dec [deg]."""
-        dec = self._dec(tile.y)
+        dec = self.dec_of(tile.y)
         return (tile.x * self.step / math.cos(math.radians(dec))) % 360, dec
 
     def cell_of(self, ra: np.ndarray, dec: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -98,7 +112,7 @@ class TileGrid(Params):
         y = np.rint((np.asarray(dec, dtype=float) - self.first_row) / self.step).astype(np.int64)
         cos_row = np.cos(np.radians(y * self.step + self.first_row))
         x = np.rint((np.asarray(ra, dtype=float) % 360.0) / self.step * cos_row).astype(np.int64)
-        return np.where(x >= 360.0 / self.step * cos_row, 0, x), y
+        return np.where(x >= 360.0 / self.step * cos_row - _ROUNDING, 0, x), y
 
     def write(self, tile: TileId) -> str:
         """Return a tile as file names have it: `241.293`."""

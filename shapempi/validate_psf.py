@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from shapempi.io.atomic import replacing
 from shapempi.io.full_starcat import FULL_STARCAT_INPUT, write_full_starcat
 from shapempi.io.ldac import write_table
 from shapempi.io.psf_maps import NamedArray, write_maps
+from shapempi.io.result_folder import claim
 from shapempi.io.star_tables import StarTables, open_star_tables
 from shapempi.report.psf_maps import draw_ccd_stack, draw_focal_plane
 from shapempi.report.psf_rho import draw_rho
@@ -125,7 +125,7 @@ def validate_run(
     with open_star_tables(source) as tables:
         held_back = collect(tables.parts("stars", STAR_INPUT), params.sample)
         wanted = _wanted(exposures, held_back, source)
-        _claim(folder, overwrite=overwrite)
+        claim(folder, (*_FILES, _EXPOSURES), "validation", overwrite=overwrite)
         heading = run.resolve().name if title is None else title
         validation = _Validation(tables, held_back, folder, heading, params, camera, n_threads, figures=figures)
         return validation.make(wanted)
@@ -143,32 +143,6 @@ def _wanted(exposures: Sequence[int] | None, sample: Sample, source: Path) -> li
                 + (f", {there[0]} to {there[-1]}" if there else "")
             )
     return sorted(set(exposures)) or there
-
-
-def _claim(folder: Path, *, overwrite: bool) -> None:
-    """Make the folder, or empty it of what an earlier validation made.
-
-    Raises
-    ------
-    ConfigError
-        If it holds anything that may not be replaced.
-    """
-    try:
-        folder.mkdir(exist_ok=True)
-        there = sorted(path.name for path in folder.iterdir())
-        strange = [name for name in there if name not in (*_FILES, _EXPOSURES)]
-        if strange:
-            raise ConfigError(f"{folder} holds {strange[0]}, which no validation made: choose another --output")
-        if there and not overwrite:
-            raise ConfigError(f"{folder} holds a validation already; give --overwrite to replace it, or --output")
-        for name in there:
-            path = folder / name
-            if path.is_dir():
-                shutil.rmtree(path)
-            else:
-                path.unlink()
-    except OSError as error:
-        raise ConfigError(f"{folder}: cannot be written: {error.strerror}; give another --output") from error
 
 
 class _Validation:

@@ -17,6 +17,8 @@ from shapempi.catalog import (
     STAR_COLUMNS,
     STAR_STATISTIC_COLUMNS,
 )
+from shapempi.catalogue_verbs import EXPORTS as TABLE_EXPORTS
+from shapempi.catalogue_verbs import refuse_options
 from shapempi.chain import calibrate_chain, check_chain
 from shapempi.config import Config, commented_toml, load
 from shapempi.config import reference as key_reference
@@ -26,9 +28,7 @@ from shapempi.export_ldac import export_tiles
 from shapempi.flags import ObjectFlag, PixelFlag
 from shapempi.gather import Gathered, read_plan
 from shapempi.gather import gather as gather_run
-from shapempi.grammar import columns_of, translator
 from shapempi.grammar import reference as column_reference
-from shapempi.io.catalog import write_fits
 from shapempi.legacy_verbs import export_tree, refuse_legacy_options
 from shapempi.measure.fit import FitFlag
 from shapempi.measure.shapes import ENGINES
@@ -201,8 +201,7 @@ def export(options: argparse.Namespace) -> int:
 
 def _export_ldac(options: argparse.Namespace) -> int:
     """Write every tile as SExtractor would have left it."""
-    if options.grammar != "native":
-        raise ConfigError(f"--grammar {options.grammar} is for --format fits: FITS_LDAC has SExtractor's names")
+    refuse_options(options, "ldac", "vignets")
     folder = options.output or options.run / "sexcat"
     result = export_tiles(options.run, folder, vignets=options.vignets, overwrite=options.overwrite)
     print(f"{folder}: {len(result.paths)} tiles, {result.n_object} objects")
@@ -211,27 +210,17 @@ def _export_ldac(options: argparse.Namespace) -> int:
     return 1 if result.missing else 0
 
 
-def _export_fits(options: argparse.Namespace) -> int:
-    """Write the catalogue as FITS."""
-    if options.vignets:
-        raise ConfigError("--vignets is for --format ldac")
-    target = options.output or options.run / "catalogue.fits"
-    n_row = write_fits(
-        options.run / "catalogue.h5",
-        target,
-        columns_of(options.grammar),
-        translator(options.grammar),
-        overwrite=options.overwrite,
-    )
-    print(f"{target}: {n_row} rows")
-    return 0
+def _export_legacy(options: argparse.Namespace) -> int:
+    """Write the products of a run as the reference system leaves them."""
+    refuse_options(options, "legacy", "grammar", "vignets")  # the format says itself why it has neither of these
+    return export_tree(options)
 
 
 #: What writes each format of `export`.
 EXPORTS: dict[str, Callable[[argparse.Namespace], int]] = {
-    "fits": _export_fits,
+    **TABLE_EXPORTS,
     "ldac": _export_ldac,
-    "legacy": export_tree,
+    "legacy": _export_legacy,
 }
 
 

@@ -11,7 +11,7 @@ from astropy.wcs.wcs import NoConvergence
 
 from shapempi.errors import DataError
 
-__all__ = ["ARCSEC", "Wcs", "angular_distance", "tangent_offset"]
+__all__ = ["ARCSEC", "Wcs", "angular_distance", "tangent_offset", "unit_vectors"]
 
 #: Arcseconds in a radian.
 ARCSEC = 180.0 * 3600.0 / np.pi
@@ -48,6 +48,12 @@ def angular_distance(ra: np.ndarray, dec: np.ndarray, ra0: np.ndarray | float, d
     ra, dec, ra0, dec0 = (np.radians(v) for v in (ra, dec, ra0, dec0))
     h = np.sin((dec - dec0) / 2) ** 2 + np.cos(dec) * np.cos(dec0) * np.sin((ra - ra0) / 2) ** 2
     return np.degrees(2 * np.arcsin(np.minimum(1.0, np.sqrt(h))))
+
+
+def unit_vectors(ra: np.ndarray, dec: np.ndarray) -> np.ndarray:
+    """Return positions [...] on the sky [deg] as unit vectors [..., 3]."""
+    ra, dec = np.radians(ra), np.radians(dec)
+    return np.stack([np.cos(dec) * np.cos(ra), np.cos(dec) * np.sin(ra), np.sin(dec)], axis=-1)
 
 
 class Wcs:
@@ -123,6 +129,11 @@ class Wcs:
             columns.append((plus[0] - minus[0], plus[1] - minus[1]))
         (dudx, dvdx), (dudy, dvdy) = columns
         return np.stack([dudx, dudy, dvdx, dvdy], axis=-1)
+
+    @property
+    def matrix(self) -> np.ndarray:
+        """The linear part [2, 2]: degrees on the tangent plane per pixel, whether the header has CD, PC or CROTA2."""
+        return np.array(self._wcs.pixel_scale_matrix)
 
     def pixel_scale(self, x: float, y: float) -> float:
         """Return the geometric-mean pixel scale [arcsec/pixel] at one position."""

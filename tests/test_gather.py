@@ -2,7 +2,6 @@
 
 import tracemalloc
 
-import fitsio
 import h5py
 import numpy as np
 import pytest
@@ -18,7 +17,7 @@ from shapempi.catalog import (
 from shapempi.errors import ConfigError, DataError, MissingInputError
 from shapempi.gather import gather
 from shapempi.ids import BlockId, CcdId, TileId
-from shapempi.io.catalog import read_table, write_fits
+from shapempi.io.catalog import read_table
 from shapempi.io.parts import PartWriter
 from shapempi.product import Product
 from shapempi.survey.graph import SurveyPlan, TilePlan
@@ -241,22 +240,3 @@ def test_memory_is_that_of_a_tile(tmp_path, monkeypatch):
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     assert peaks[1] < 1.5 * peaks[0] + 300_000
-
-
-def test_fits_has_the_same_rows_units_and_meanings(tmp_path, reference, monkeypatch):
-    monkeypatch.setattr("shapempi.io.catalog.CHUNK_ROWS", 100)
-    path = tmp_path / "catalogue.fits"
-    assert write_fits(reference[1].path, path, COLUMNS, overwrite=False) == 3 * N_OBJECT
-    with fitsio.FITS(str(path)) as fits:
-        hdu = fits["RESULTS"]
-        rows, header, table = hdu.read(), hdu.read_header(), read_table(reference[1].path)
-        for number, column in enumerate(COLUMNS, start=1):
-            np.testing.assert_array_equal(rows[column.name].astype(column.dtype), table[column.name])
-            assert header[f"TTYPE{number}"] == column.name
-            assert header.get(f"TUNIT{number}", "") == column.unit
-            assert header[f"TCOMM{number}"].strip() == column.meaning[:60].strip()
-    with pytest.raises(ConfigError, match="already there"):
-        write_fits(reference[1].path, path, COLUMNS, overwrite=False)
-    with pytest.raises(MissingInputError, match="there is no catalogue; make it with `shapempi gather`"):
-        write_fits(tmp_path / "none.h5", tmp_path / "x.fits", COLUMNS, overwrite=False)
-    assert not (tmp_path / "x.fits").exists()

@@ -29,28 +29,44 @@ NOUNS = {
 GROUND = BOTTOM | NOUNS
 # survey knows which inputs a survey has; it sits below the stages that read them.
 SURVEY = {"survey", "io"} | GROUND
-BELOW_CONFIG = {"stages", "engines", "mpi", "sim", "report", "calibration", "validation", "bench", "measure"} | SURVEY
+BELOW_CONFIG = {
+    "stages",
+    "engines",
+    "mpi",
+    "sim",
+    "report",
+    "calibration",
+    "validation",
+    "bench",
+    "lensing",
+    "measure",
+} | SURVEY
 
 #: What the modules of a layer may import besides their own layer.
 MAY_IMPORT = {
     "__main__": {"cli"},
     "cli": {
         "verbs",
+        "catalogue_verbs",
         "report_verbs",
         "psf_verbs",
         "image_verbs",
         "star_verbs",
         "look_verbs",
+        "field_verbs",
         "legacy_verbs",
         "bench_verbs",
         "job_verbs",
         "selftest_verbs",
+        "convert_verbs",
+        "shear_verbs",
         "engines",
         "grammar",
         "errors",
         "interrupt",
     },
     "verbs": {
+        "catalogue_verbs",
         "run",
         "opening",
         "export_ldac",
@@ -63,10 +79,16 @@ MAY_IMPORT = {
         "config",
     }
     | BELOW_CONFIG,
+    "catalogue_verbs": {"catalogues", "report"} | SURVEY,
+    "catalogues": {"run_view", "masking", "star_catalogue", "stages", "measure", "grammar", "config"} | SURVEY,
     "report_verbs": {"reporting", "chain", "gather", "config"} | BELOW_CONFIG,
     "psf_verbs": {"validate_psf", "interpolate", "selection", "config"} | BELOW_CONFIG,
     "image_verbs": {"masking", "detecting", "config"} | BELOW_CONFIG,
+    "shear_verbs": {"shear_analysis", "config"} | BELOW_CONFIG,
+    "shear_analysis": {"report", "lensing", "measure"} | SURVEY,  # the shear of a run: tables and figures
     "star_verbs": {"star_extraction", "config"} | SURVEY,
+    "field_verbs": {"field", "report", "config"} | SURVEY,
+    "field": SURVEY,  # lists, links and copies of images, before there is a run
     "bench_verbs": {"farm_bench", "mpi_bench", "scaling"} | BELOW_CONFIG,
     "farm_bench": {"units"} | BELOW_CONFIG,  # the units and the schedule of a run, done in simulated time
     "mpi_bench": {"mpi"} | GROUND,  # the master of a run with units that do nothing
@@ -76,6 +98,8 @@ MAY_IMPORT = {
     "job_size": {"site"} | GROUND,
     "site": GROUND,  # where jobs run: files of the package, or one of the user's
     "selftest_verbs": {"selftest", "gather", "io", "errors"},
+    "convert_verbs": {"convert", "io", "errors"},
+    "convert": {"selection", "config"} | BELOW_CONFIG,  # ShapePipe's configurations as ours
     "legacy_verbs": {"legacy"} | BELOW_CONFIG,
     "legacy": {  # a run as the files of the reference system
         *("run_view", "run_psf", "interpolate", "export_ldac", "masking", "selection", "star_catalogue", "grammar"),
@@ -116,7 +140,8 @@ MAY_IMPORT = {
     "mpi": {"errors"},
     "survey": SURVEY,
     "sim": {"io"} | GROUND,
-    "report": {"io", "measure", "calibration", "validation"} | GROUND,
+    "report": {"io", "measure", "calibration", "validation", "lensing"} | GROUND,
+    "lensing": {"measure"} | GROUND,  # what a catalogue says of the sky, in memory
     "validation": {"measure"} | GROUND,  # judges PSF models by the stars of a run, in memory
     "calibration": {"measure"} | GROUND,  # simulates and measures in memory
     "bench": {"engines", "io", "measure"} | GROUND,  # the same, by the clock

@@ -76,6 +76,16 @@ def test_the_specifications_position():
     assert (x[0], y[0]) == (245, 290)
 
 
+def test_no_row_has_two_columns_of_one_centre(grid):
+    for y in rows_of(grid):
+        ra = np.array([grid.centre(TileId(x, y))[0] for x in range(grid.n_column(y))])
+        assert np.all(np.diff(ra) > 0) and ra[-1] < 359.999999
+
+
+def test_columns_of_some_rows():
+    assert [CFIS_GRID.n_column(y) for y in (180, 300, 60, 0, 360)] == [720, 360, 360, 1, 1]
+
+
 def test_right_ascension_wraps():
     x, _ = CFIS_GRID.cell_of(np.array([359.9, 0.1]), np.array([0.0, 0.0]))
     assert x.tolist() == [0, 0]

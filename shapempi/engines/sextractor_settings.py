@@ -16,6 +16,7 @@ from pathlib import Path
 from shapempi.engines.detection_params import DetectionEngineParams
 from shapempi.engines.program import Program, private_folder
 from shapempi.errors import ConfigError
+from shapempi.io.astromatic import parse_columns, parse_keywords
 
 __all__ = ["COLUMNS", "OURS", "SextractorSettings"]
 
@@ -41,9 +42,6 @@ OURS = frozenset(
 
 #: The filter of source-extractor's own default.conv.
 _PYRAMID = "CONV NORM\n1 2 1\n2 4 2\n1 2 1\n"
-
-_LINE = re.compile(r"\s*([A-Za-z_0-9]+)(?:\s+([^#]*))?")
-_COLUMN = re.compile(r"\s*([A-Za-z_0-9]+)\s*(\([\d\s,]*\))?\s*(?:#.*)?")
 
 
 @dataclass(frozen=True)
@@ -180,23 +178,18 @@ def _read(path: Path, where: str) -> str:
 
 def _parse(text: str) -> dict[str, str]:
     """Return keys and values of a configuration file."""
-    matches = (_LINE.match(line) for line in text.splitlines() if not line.lstrip().startswith("#"))
-    return {match.group(1).upper(): (match.group(2) or "").strip() for match in matches if match}
+    return {name: keyword.value for name, keyword in parse_keywords(text).items()}
 
 
 def _columns(path: Path | None, where: str, known: frozenset[str]) -> tuple[str, ...]:
     """Return the columns of a file with those that it lacks."""
     lines: dict[str, str] = {}
-    for number, line in enumerate(_read(path, where).splitlines() if path is not None else (), 1):
-        if not line.strip() or line.lstrip().startswith("#"):
-            continue
-        match = _COLUMN.fullmatch(line)
-        name = match.group(1) if match else line.strip()
-        if match is None or (known and name not in known):
-            near = difflib.get_close_matches(name, known, n=1)
+    for column in parse_columns(_read(path, where) if path is not None else ""):
+        if not column.valid or (known and column.name not in known):
+            near = difflib.get_close_matches(column.name, known, n=1)
             cure = f"did you mean {near[0]}?" if near else "`source-extractor -dp` prints all"
-            raise ConfigError(f"{path}:{number}: source-extractor has no column {name}; {cure} ({where})")
-        lines[name] = name + (match.group(2) or "").replace(" ", "")
+            raise ConfigError(f"{path}:{column.line}: source-extractor has no column {column.name}; {cure} ({where})")
+        lines[column.name] = column.name + column.sizes
     for name in COLUMNS:
         lines.setdefault(name, name)
     return tuple(lines.values())

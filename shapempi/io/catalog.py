@@ -1,4 +1,4 @@
-"""The catalogue file: HDF5 tables by column, written in slices, and its export to FITS.
+"""The catalogue file: HDF5 tables by column, written in slices.
 
 The tables are /catalogue/<column>, /epochs, /stars, /training_stars, /psf_status and /star_statistics; every column has
 the attributes unit and meaning.
@@ -13,15 +13,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import fitsio
 import h5py
 import numpy as np
 
-from shapempi.catalog import COLUMNS, Column, dtype_of, fitted
+from shapempi.catalog import Column
 from shapempi.errors import ConfigError, DataError, MissingInputError
 from shapempi.io.atomic import replacing
 
 __all__ = [
+    "GRID",
     "INDEX",
     "TableWriter",
     "create_catalogue",
@@ -30,8 +30,10 @@ __all__ = [
     "read_table",
     "refuse_existing",
     "shard_files",
-    "write_fits",
 ]
+
+#: Attribute of a catalogue whose tiles are on another grid than those of CFIS: the grid as JSON.
+GRID = "tile_grid"
 
 #: What lists the files of a catalogue of several.
 INDEX = "index.json"
@@ -231,12 +233,6 @@ def read_missing(path: Path) -> list[str]:
         return [name.decode() for name in file["missing"]] if "missing" in file else []
 
 
-def _column_of(dataset: h5py.Dataset) -> Column:
-    """Return the declaration of a column as it is written."""
-    name = dataset.name.rpartition("/")[2]
-    return Column(name, dataset.dtype.str[1:], str(dataset.attrs["unit"]), str(dataset.attrs["meaning"]))
-
-
 def _group(file: h5py.File, path: Path, name: str) -> h5py.Group:
     if name not in file:
         raise DataError(f"{path}: there is no table {name}; tables are {', '.join(file)}")
@@ -253,62 +249,3 @@ def _read_rows(group: h5py.Group, columns: Sequence[str], path: Path, rows: slic
     for name in columns:
         table[name] = group[name][start:stop]
     return table
-
-
-def write_fits(
-    source: Path,
-    target: Path,
-    columns: Sequence[Column],
-    translate: object = None,
-    *,
-    overwrite: bool,
-) -> int:
-    """Copy a catalogue to a FITS binary table, some rows at a time.
-
-    Parameters
-    ----------
-    source : Path
-        The catalogue.
-    target : Path
-        FITS file; HDU 1 is `RESULTS`.
-    columns : sequence of Column
-        The columns of the FITS table, with units and meanings.
-    translate : callable, optional
-        Turns native rows into rows with these columns; by default they are native rows.
-    overwrite : bool
-        Whether a file that is there may be replaced.
-
-    Returns
-    -------
-    int
-        Rows written.
-
-    Raises
-    ------
-    ConfigError, MissingInputError, DataError
-        If a file is there and must not be replaced, or the catalogue cannot be used.
-    """
-    refuse_existing(target, overwrite=overwrite)
-    with _open(source) as file, replacing(target) as temporary:
-        group = _group(file, source, "catalogue")
-        n_row = int(group.attrs["n_row"])
-        names = list(group)
-        declared = {column.name for column in COLUMNS}
-        own = [_column_of(group[name]) for name in names if name not in declared]  # from maps of the sky
-        columns = fitted(columns, tile_width=group["tile"].dtype.itemsize if "tile" in group else 0)
-        dtype = dtype_of((*columns, *own))
-        with fitsio.FITS(str(temporary), "rw", clobber=True) as fits:
-            fits.create_table_hdu(dtype=dtype, extname="RESULTS", units=[each.unit for each in (*columns, *own)])
-            hdu = fits["RESULTS"]
-            for number, column in enumerate((*columns, *own), start=1):
-                hdu.write_key(f"TCOMM{number}", column.meaning[:60])
-            for start in range(0, n_row, CHUNK_ROWS):
-                rows = _read_rows(group, names, source, slice(start, start + CHUNK_ROWS))
-                out = translate(rows) if callable(translate) else rows
-                table = np.zeros(len(rows), dtype=dtype)
-                for column in columns:
-                    table[column.name] = out[column.name]
-                for column in own:
-                    table[column.name] = rows[column.name]
-                hdu.append(table)
-    return n_row

@@ -14,7 +14,7 @@ from typing import Any
 
 from shapempi.errors import ConfigError
 
-__all__ = ["MaskConfiguration", "read_mask_configuration"]
+__all__ = ["MaskConfiguration", "mask_keys", "read_mask_configuration"]
 
 _SECTION = re.compile(r"\[([^\]]*)\]")
 _TRUTHS = dict.fromkeys(("true", "yes", "on", "1"), True) | dict.fromkeys(("false", "no", "off", "0"), False)
@@ -36,6 +36,8 @@ class MaskConfiguration:
         Catalogues of extended objects that it names.
     ignored : tuple of str
         Keys that have no counterpart, in the order of the file.
+    lines : mapping of str to int
+        The line of each key of the file, from 1.
     """
 
     path: Path
@@ -44,6 +46,7 @@ class MaskConfiguration:
     messier_catalogue: Path | None
     ngc_catalogue: Path | None
     ignored: tuple[str, ...]
+    lines: Mapping[str, int]
 
 
 def _truth(text: str, path: Path) -> bool:
@@ -74,14 +77,16 @@ def _real(text: str, path: Path) -> float:
 
 
 def _file(text: str, path: Path) -> str:
-    """Return a path with variables expanded, relative to the folder of the .mask file."""
+    """Return a path with variables expanded: beside the .mask file, or as it is if only that is there."""
     if not text:
         raise ValueError("no path")
     expanded = os.path.expandvars(text)
     unset = re.search(r"\$\{?(\w+)\}?", expanded)
     if unset:
         raise ValueError(f"the environment variable {unset.group(1)} is not set")
-    return str(path.parent / Path(expanded).expanduser())
+    as_it_is = Path(expanded).expanduser()
+    beside = path.parent / as_it_is
+    return str(as_it_is if as_it_is.exists() and not beside.exists() else beside)
 
 
 #: Key to the name of its counterpart and what reads its value; None: there is no counterpart.
@@ -136,13 +141,22 @@ _SECTIONS: dict[str, _Keys] = {
 }
 
 
+def mask_keys() -> dict[str, dict[str, str]]:
+    """Return the known keys by section, each with the name of its counterpart; empty for those without."""
+    return {
+        section: {name: target[0] if target else "" for name, target in keys.items()}
+        for section, keys in _SECTIONS.items()
+    }
+
+
 def read_mask_configuration(path: Path) -> MaskConfiguration:
     """Read a .mask file.
 
     Parameters
     ----------
     path : Path
-        The file.  Relative paths in it are relative to its folder; `$NAME` and `~` in paths are expanded.
+        The file.  Relative paths in it are relative to its folder or, if there is no such file, to the current one;
+        `$NAME` and `~` in paths are expanded.
 
     Returns
     -------
@@ -163,7 +177,7 @@ def read_mask_configuration(path: Path) -> MaskConfiguration:
         raise ConfigError(f"{path}: not a mask configuration: byte {error.start} is no UTF-8 text") from error
     found: dict[str, Any] = {}
     ignored: list[str] = []
-    seen: set[str] = set()
+    lines: dict[str, int] = {}
     section = ""
     for number, line in enumerate(text.splitlines(), 1):
         words = re.sub(r"(^|\s)[#;].*", "", line).strip()
@@ -177,9 +191,9 @@ def read_mask_configuration(path: Path) -> MaskConfiguration:
         if not sign:
             raise ConfigError(f"{where}: {words!r} is neither [SECTION] nor KEY = value")
         name = _key(section, name.upper(), where)
-        if name in seen:
+        if name in lines:
             raise ConfigError(f"{where}: {name} is given a second time")
-        seen.add(name)
+        lines[name] = number
         target = _SECTIONS[section][name]
         if target is None:
             ignored.append(name)
@@ -194,7 +208,7 @@ def read_mask_configuration(path: Path) -> MaskConfiguration:
         found["border_width"] = 0
     if not found.pop("missing_make", True):
         found["missing_remove"] = False
-    return MaskConfiguration(path, text, MappingProxyType(found), messier, ngc, tuple(ignored))
+    return MaskConfiguration(path, text, MappingProxyType(found), messier, ngc, tuple(ignored), MappingProxyType(lines))
 
 
 def _section(words: str, where: str) -> str:

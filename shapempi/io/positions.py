@@ -1,4 +1,4 @@
-"""Positions of objects in a catalogue of the user's: FITS, FITS_LDAC, or one of `shapempi gather`."""
+"""Positions of objects in a catalogue of the user's: FITS, FITS_LDAC, text, or one of `shapempi gather`."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from pathlib import Path
 
 import h5py
 import numpy as np
+from astropy.table import Table
 
-from shapempi.errors import DataError
+from shapempi.errors import DataError, MissingInputError
 from shapempi.io.catalog import read_table
 from shapempi.io.ldac import read_ldac
 
@@ -17,6 +18,7 @@ __all__ = ["Positions", "read_positions"]
 
 _NUMBER = "NUMBER"
 _HDF5 = (".h5", ".hdf5")
+_TEXT = (".csv", ".txt", ".dat", ".asc", ".ecsv")
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,8 @@ def read_positions(path: Path, columns: tuple[str, str]) -> Positions:
     Parameters
     ----------
     path : Path
-        The catalogue; its name ends in .h5 or .hdf5 if it was made by `shapempi gather`.
+        The catalogue; its name ends in .h5 or .hdf5 if it was made by `shapempi gather`, and in .csv, .txt, .dat, .asc
+        or .ecsv if it is text with the names of the columns in its first line.
     columns : tuple of str
         The columns; the case of the letters matters only where two names differ in nothing else.
 
@@ -63,7 +66,10 @@ def read_positions(path: Path, columns: tuple[str, str]) -> Positions:
     MissingInputError, DataError
         If the file is not there, cannot be used, or has no such columns of numbers.
     """
-    header, table = _read_hdf5(path, columns) if path.suffix in _HDF5 else read_ldac(path)
+    if path.suffix in _TEXT:
+        header, table = "", _read_text(path)
+    else:
+        header, table = _read_hdf5(path, columns) if path.suffix in _HDF5 else read_ldac(path)
     x, y = (_numbers(table, name, path) for name in columns)
     names = table.dtype.names or ()
     number = np.asarray(table[_NUMBER], dtype=np.int64) if _NUMBER in names else None
@@ -76,6 +82,20 @@ def _read_hdf5(path: Path, columns: tuple[str, str]) -> tuple[str, np.ndarray]:
         names = list(file["catalogue"])
     chosen = [_spelled(name, names, path) for name in columns]
     return "", read_table(path, columns=[*dict.fromkeys([*chosen, *({_NUMBER} & set(names))])])
+
+
+def _read_text(path: Path) -> np.ndarray:
+    """Read a table of text in any form that astropy guesses."""
+    if not path.exists():
+        raise MissingInputError(f"{path}: there is no such file")
+    try:
+        table = Table.read(path, format="ascii")
+    except (OSError, ValueError) as error:  # what astropy raises for anything but a table is a ValueError
+        raise DataError(f"{path}: not a table of text with the names of its columns in the first line") from error
+    masked = [name for name in table.colnames if np.any(getattr(table[name], "mask", False))]
+    if masked:
+        raise DataError(f"{path}: there are rows without a value of {', '.join(masked)}")
+    return np.asarray(table.as_array())
 
 
 def _spelled(name: str, names: Sequence[str], path: Path) -> str:

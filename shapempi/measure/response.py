@@ -10,7 +10,7 @@ anew on each type (Sheldon & Huff 2017, section 2):
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -18,7 +18,7 @@ import numpy as np
 
 from shapempi.catalog import SHEAR_TYPES
 
-__all__ = ["ResponseSum", "Shear", "jackknife_error"]
+__all__ = ["ResponseSum", "Shear", "add_to_bins", "jackknife_error"]
 
 _N_TYPE = len(SHEAR_TYPES)
 
@@ -114,23 +114,10 @@ class ResponseSum:
         for name, mapping in (("select", select), ("weight", weight)):
             if mapping is not None and set(mapping) != set(SHEAR_TYPES):
                 raise ValueError(f"{name} must have the types {', '.join(SHEAR_TYPES)}, not {', '.join(mapping)}")
-        g = np.stack([np.stack([table[f"g{i}_{kind}"] for i in (1, 2)], axis=-1) for kind in SHEAR_TYPES])
-        usable = np.isfinite(g).all(axis=(0, 2))
-        g = np.where(usable[None, :, None], g, 0.0)
-        chosen = np.stack([usable if select is None else usable & select[kind] for kind in SHEAR_TYPES])
-        w = np.stack([np.ones(len(table)) if weight is None else weight[kind] for kind in SHEAR_TYPES])
-        w = np.where(chosen, w, 0.0)
-        bare, square = g[0], w[0] ** 2
-        g1, g2 = bare.T
-        products = (np.ones(len(table)), g1, g2, g1**2, g2**2, g1 * g2)
-        sums = _Sums(
-            n=chosen.sum(axis=1),
-            weight=w.sum(axis=1),
-            fixed=np.sum(w[0][None, :, None] * g, axis=1),
-            selected=np.sum(w[:, :, None] * bare[None], axis=1),
-            square=np.array([np.sum(square * product) for product in products]),
-        )
-        self._patches[patch] = self._patches.get(patch, _Sums.zero()) + sums
+        everything = np.ones(len(table), dtype=bool)
+        self._patches.setdefault(patch, _Sums.zero())  # one without objects is a patch, too
+        place = {kind: np.where(everything if select is None else select[kind], 0, -1) for kind in SHEAR_TYPES}
+        add_to_bins([self], table, place, weight=weight, patch=np.zeros(len(table), np.int64), names=[patch])
 
     def merge(self, other: ResponseSum) -> None:
         """Add the sums of another part of the sample.
@@ -217,6 +204,57 @@ class ResponseSum:
         inverse = np.linalg.inv(R)
         # Shapes that are all equal leave a variance of plus or minus a rounding error.
         return np.sqrt(np.maximum(np.diag(inverse @ covariance @ inverse.T), 0.0))
+
+
+def add_to_bins(
+    bins: Sequence[ResponseSum],
+    table: np.ndarray,
+    place: Mapping[str, np.ndarray],
+    *,
+    weight: Mapping[str, np.ndarray] | None = None,
+    patch: np.ndarray,
+    names: Sequence[str],
+) -> None:
+    """Add objects to the sums of the bins that they are in, which may differ from type to type.
+
+    Parameters
+    ----------
+    bins : sequence of ResponseSum [n_bin]
+        The sums.
+    table : ndarray, structured [n]
+        Columns g1_<type> and g2_<type> of each type.  Objects without a shape in every type are left out.
+    place : mapping of str to ndarray of int [n]
+        The bin by each type's own columns; negative where that type does not select the object.
+    weight : mapping of str to ndarray of float64 [n], optional
+        The weight computed on each type's own columns; 1 by default.
+    patch : ndarray of int [n]
+        Patch of each object.
+    names : sequence of str
+        Names of the patches.
+    """
+    g = np.stack([np.stack([table[f"g{i}_{kind}"] for i in (1, 2)]) for kind in SHEAR_TYPES])  # [5, 2, n]
+    usable = np.isfinite(g).all(axis=(0, 1))
+    g = np.where(usable, g, 0.0)
+    n_cell = len(bins) * len(names)
+    cells = [np.where(usable & (place[kind] >= 0), patch * len(bins) + place[kind], n_cell) for kind in SHEAR_TYPES]
+    w = [np.ones(len(table)) if weight is None else weight[kind] for kind in SHEAR_TYPES]
+    w = [np.where(cell < n_cell, each, 0.0) for cell, each in zip(cells, w, strict=True)]
+
+    def sums(kind: int, values: np.ndarray) -> np.ndarray:
+        return np.bincount(cells[kind], values, minlength=n_cell + 1)[:n_cell]
+
+    types = range(_N_TYPE)
+    n = np.stack([np.bincount(cell, minlength=n_cell + 1)[:n_cell] for cell in cells], axis=-1)
+    total = np.stack([sums(t, w[t]) for t in types], axis=-1)
+    fixed = np.stack([[sums(0, w[0] * g[t, i]) for i in (0, 1)] for t in types]).transpose(2, 0, 1)
+    selected = np.stack([[sums(t, w[t] * g[0, i]) for i in (0, 1)] for t in types]).transpose(2, 0, 1)
+    g1, g2 = g[0]
+    products = (np.ones(len(table)), g1, g2, g1**2, g2**2, g1 * g2)
+    square = np.stack([sums(0, w[0] ** 2 * product) for product in products], axis=-1)
+    for cell in np.flatnonzero(n.any(axis=1)).tolist():
+        name, of = names[cell // len(bins)], bins[cell % len(bins)]._patches
+        here = _Sums(n[cell], total[cell], fixed[cell], selected[cell], square[cell])
+        of[name] = of.get(name, _Sums.zero()) + here
 
 
 def jackknife_error(left_out: np.ndarray) -> np.ndarray:

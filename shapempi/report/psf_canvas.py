@@ -102,9 +102,10 @@ def add_colour_bar(figure: Figure, axes: matplotlib.axes.Axes, colours: Any, lab
 
 
 def save(figure: Figure, path: Path, **options: Any) -> None:
-    """Write a figure as PNG in one step; one that is there is replaced."""
+    """Write a figure in one step, as PDF if its name says so, else as PNG; one that is there is replaced."""
+    kind = "pdf" if path.suffix.lower() == ".pdf" else "png"
     with replacing(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=_DPI, **options)
+        figure.savefig(temporary, format=kind, dpi=_DPI, **options)
 
 
 def limits(values: np.ndarray) -> tuple[float, float]:

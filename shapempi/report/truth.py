@@ -10,9 +10,9 @@ from scipy.spatial import cKDTree
 from shapempi.errors import DataError
 from shapempi.flags import NO_RESULT
 from shapempi.report.shear import ShearBias, ShearResult, mean_shear, shear_bias
-from shapempi.wcs import Wcs
+from shapempi.wcs import Wcs, unit_vectors
 
-__all__ = ["MagnitudeBin", "TruthReport", "compare", "compare_opposite"]
+__all__ = ["MagnitudeBin", "TruthReport", "compare", "compare_opposite", "match_truth"]
 
 #: Largest distance between a detection and the true object that it is matched to [arcsec].
 MATCH_RADIUS = 1.0
@@ -134,7 +134,7 @@ def compare(catalogue: np.ndarray, truth: np.ndarray, tiles: list[tuple[Wcs, tup
         The comparison.
     """
     truth = truth[_inside(truth, tiles)]
-    near, distance = _match(catalogue, truth)
+    near, distance = match_truth(catalogue, truth)
     found = near >= 0
     rows = catalogue[near[found]]
     true_rows = truth[found]
@@ -196,7 +196,7 @@ def compare_opposite(
     used = ~truths[0]["is_star"] & _inside(truths[0], tiles)
     matched = []
     for (catalogue, _), truth in zip((first, second), truths, strict=True):
-        near, _ = _match(catalogue, truth)
+        near, _ = match_truth(catalogue, truth)
         rows = catalogue[near] if len(catalogue) else np.zeros(len(truth), catalogue.dtype)
         used &= (near >= 0) & ((rows["shape_flags"] & int(NO_RESULT)) == 0)
         matched.append(rows)
@@ -212,21 +212,15 @@ def _inside(truth: np.ndarray, tiles: list[tuple[Wcs, tuple[int, int]]]) -> np.n
     return inside
 
 
-def _match(catalogue: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def match_truth(catalogue: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return for each true object the nearest detection (-1 for none) and the distance [arcsec]."""
     if len(catalogue) == 0 or len(truth) == 0:
         return np.full(len(truth), -1), np.full(len(truth), np.inf)
-    chord, near = cKDTree(_unit_vectors(catalogue["ra"], catalogue["dec"])).query(
-        _unit_vectors(truth["ra"], truth["dec"])
+    chord, near = cKDTree(unit_vectors(catalogue["ra"], catalogue["dec"])).query(
+        unit_vectors(truth["ra"], truth["dec"])
     )
     distance = np.degrees(2 * np.arcsin(chord / 2)) * 3600
     return np.where(distance < MATCH_RADIUS, near, -1), distance
-
-
-def _unit_vectors(ra: np.ndarray, dec: np.ndarray) -> np.ndarray:
-    """Return positions [deg] as unit vectors [n, 3]."""
-    ra, dec = np.radians(ra), np.radians(dec)
-    return np.stack([np.cos(dec) * np.cos(ra), np.cos(dec) * np.sin(ra), np.sin(dec)], axis=-1)
 
 
 def _true_s2n(s2n: np.ndarray, mag: np.ndarray, all_mag: np.ndarray, found: np.ndarray) -> np.ndarray:

@@ -111,6 +111,11 @@ class TileSource:
                 self.read(y0, y1)
 
     @property
+    def plane(self) -> np.ndarray:
+        """The mask [y, x], 0 where nothing is masked, in the rows that have one."""
+        return self._plane
+
+    @property
     def fractions(self) -> dict[str, float]:
         """Fraction of the pixels with each bit, as `MaskPlane.fractions`, in the rows that have a mask."""
         n_pixel = max(int(np.count_nonzero(self._masked)) * self.shape[1], 1)

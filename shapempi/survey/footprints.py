@@ -16,7 +16,14 @@ from shapempi.io.exposure import CFIS_CCDS, CFIS_KEYWORDS, KeywordParams, ccd_in
 from shapempi.io.fits import Hdu, scan_hdus
 from shapempi.wcs import Wcs, angular_distance
 
-__all__ = ["CcdFootprint", "read_footprints", "read_single_footprints", "touching"]
+__all__ = [
+    "CcdFootprint",
+    "place_ccd",
+    "read_footprints",
+    "read_single_footprints",
+    "scan_ccds",
+    "touching",
+]
 
 #: Keywords that a celestial WCS is made of; the other hundreds of cards of an exposure only cost time.
 _WCS_CARD = re.compile(
@@ -77,8 +84,18 @@ def _outline(wcs: Wcs, box: tuple[int, int, int, int]) -> np.ndarray:
     return np.stack(wcs.pixel_to_sky(points[:, 0], points[:, 1]), axis=-1)
 
 
-def _footprint(ccd: CcdId, hdu: Hdu, keywords: KeywordParams) -> CcdFootprint:
-    """Place one CCD on the sky."""
+def place_ccd(ccd: CcdId, hdu: Hdu, keywords: KeywordParams) -> CcdFootprint:
+    """Place one CCD on the sky by its header.
+
+    Parameters
+    ----------
+    ccd : CcdId
+        Which one.
+    hdu : Hdu
+        Its HDU in the image mosaic.
+    keywords : KeywordParams
+        Names of the keywords.
+    """
     cards = (hdu.header[first : first + 80] for first in range(0, len(hdu.header), 80))
     header = "".join(card for card in cards if _WCS_CARD.fullmatch(card[:8]))
     nothing = np.full((8, 2), np.nan)
@@ -132,19 +149,8 @@ def read_footprints(
     DataError
         If it is no FITS file or has no image.
     """
-    hdus: list[Hdu] = []
-    broken = ""
-    try:
-        hdus.extend(hdu for hdu in scan_hdus(path) if hdu.shape is not None)
-    except DataError as error:
-        broken = str(error)
-        hdus = _until_broken(path)
-    if not hdus:
-        raise DataError(broken or f"{path}: there is no image in the file")
-    if not broken and not hdus[-1].complete:
-        broken = f"{path}: truncated in HDU {hdus[-1].index}; fetch the file again"
-    by_ccd = ccd_index(hdus, camera)
-    found = {number: _footprint(CcdId(exposure, number), hdu, keywords) for number, hdu in by_ccd.items()}
+    hdus, broken = scan_ccds(path, camera)
+    found = {number: place_ccd(CcdId(exposure, number), hdu, keywords) for number, hdu in hdus.items()}
     if broken:
         for number in range(camera.first_ccd, camera.first_ccd + n_ccd):
             if number not in found:
@@ -191,8 +197,46 @@ def read_single_footprints(
                 _lost(ccd, f"{hdu}: EXTNAME is that of CCD {named}, and the file's name that of CCD {ccd.ccd}")
             )
         else:
-            found.append(_footprint(ccd, hdu, keywords))
+            found.append(place_ccd(ccd, hdu, keywords))
     return found
+
+
+def scan_ccds(path: Path, camera: Camera = CFIS_CCDS) -> tuple[dict[int, Hdu], str]:
+    """Find the CCDs of an image mosaic, also of one that breaks off.
+
+    Parameters
+    ----------
+    path : Path
+        The image mosaic.
+    camera : Camera, optional
+        Names and numbers of the CCDs.
+
+    Returns
+    -------
+    hdus : dict of int to Hdu
+        The CCDs' HDUs by CCD number; of a broken file those before the break.
+    broken : str
+        Where and why the file breaks off; empty if it is whole.
+
+    Raises
+    ------
+    MissingInputError
+        If the file does not exist.
+    DataError
+        If it is no FITS file or has no image.
+    """
+    hdus: list[Hdu] = []
+    broken = ""
+    try:
+        hdus.extend(hdu for hdu in scan_hdus(path) if hdu.shape is not None)
+    except DataError as error:
+        broken = str(error)
+        hdus = _until_broken(path)
+    if not hdus:
+        raise DataError(broken or f"{path}: there is no image in the file")
+    if not broken and not hdus[-1].complete:
+        broken = f"{path}: truncated in HDU {hdus[-1].index}; fetch the file again"
+    return ccd_index(hdus, camera), broken
 
 
 def _until_broken(path: Path) -> list[Hdu]:

@@ -150,10 +150,7 @@ class SurveyInputs:
     def tile_paths(self, tile: TileId) -> tuple[Path, Path]:
         """Return the image and the weight file of a tile, whether they exist or not."""
         params = self.params
-        image, weight = (
-            _present(params.tile_folder / params.tile_file(name, params.tile_grid.write(tile)))
-            for name in (params.tile_name, params.tile_weight_name)
-        )
+        image, weight = (_tile_file(params, name, tile) for name in (params.tile_name, params.tile_weight_name))
         return image, weight
 
     def detection_paths(self, tile: TileId) -> tuple[Path, Path] | None:
@@ -162,8 +159,7 @@ class SurveyInputs:
         if not params.tile_detection_name:
             return None
         names = params.tile_detection_name, params.tile_detection_weight_name or params.tile_weight_name
-        own = params.tile_grid.write(tile)
-        image, weight = (_present(params.tile_folder / params.tile_file(name, own)) for name in names)
+        image, weight = (_tile_file(params, name, tile) for name in names)
         return image, weight
 
     def open_tile(self, tile: TileId) -> TilePlanes:
@@ -334,6 +330,13 @@ def _present(path: Path) -> Path:
         return path
     other = path.with_suffix("") if path.suffix == ".fz" else path.with_name(path.name + ".fz")
     return other if other.is_file() else path
+
+
+def _tile_file(params: InputParams, name: str, tile: TileId) -> Path:
+    """Return a file of a tile: with XXX.YYY in its name, or with XXX-YYY, the pipeline's form, if only that exists."""
+    own = params.tile_grid.write(tile)
+    paths = [_present(params.tile_folder / params.tile_file(name, form)) for form in (own, own.replace(".", "-"))]
+    return next((path for path in paths if path.is_file()), paths[0])
 
 
 def _wanted_tiles(params: InputParams) -> list[TileId]:

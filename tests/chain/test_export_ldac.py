@@ -103,8 +103,13 @@ def test_what_is_wrong_is_said(run, tmp_path):
     assert again.code == 2
     assert f"{NAME} is already there" in again.err
     assert (run / "out" / NAME).read_bytes() == before
-    assert "is for --format fits" in verb(run, "export", "run", "--format", "ldac", "--grammar", "v2").err
-    assert "--vignets is for --format ldac" in verb(run, "export", "run", "--vignets", "--output", "x.fits").err
+    assert (
+        "--grammar is of no use with --format ldac"
+        in verb(run, "export", "run", "--format", "ldac", "--grammar", "v2").err
+    )
+    assert (
+        "--vignets is of no use with --format fits" in verb(run, "export", "run", "--vignets", "--output", "x.fits").err
+    )
     assert verb(run, "export", tmp_path, "--format", "ldac").code == 3
 
 

@@ -4,6 +4,7 @@ Both have the same sky and the same noise, galaxies in pairs that differ by a ro
 PSF between them.  The larger survey of configs/shear_plus.toml is the same thing for people.
 """
 
+import json
 import re
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -38,6 +39,12 @@ folder = "{name}/run"
 
 [exposure.mask]
 border_width = 10
+
+[shear.cuts]
+s2n_max = 5000.0
+size_ratio_min = 0.1
+size_ratio_max = 20.0
+weight_scatter = 100.0
 
 [simulation]
 seed = 3
@@ -109,6 +116,24 @@ def test_the_report_prints_the_bias(surveys, folder):
     result = verb(folder, "report", "plus/run", "--opposite", "minus/run")
     assert result.code == 0, result
     assert re.search(r"m1 = [+-]0\.\d+ \+- 0\.\d+, c1 = [+-]0\.\d+ \+- 0\.\d+", result.out)
+
+
+def test_the_shear_verb_finds_the_same(surveys, folder):
+    """Of galaxies with a constant shear: the mean with the errors of rotated pairs, and xi+, within 4 errors."""
+    for name, sign in SIGNS.items():
+        options = ("--truth", f"{name}/survey/truth.h5", "--no-figures", "--overwrite")
+        result = verb(folder, "shear", f"{name}/run", *options)
+        assert result.code == 0, result
+        found = json.loads((folder / name / "run" / "shear" / "summary.json").read_text())
+        bias = {key: np.array(value) for key, value in found["truth"].items()}
+        assert bias["n"] > 90
+        assert (bias["g_err"] < 0.004).all(), bias
+        assert (np.abs(bias["g"] - sign * SHEAR) < 4 * bias["g_err"]).all(), bias
+        pairs = [row for row in found["correlation"] if row["n_pair"] > 500]
+        assert pairs
+        for row in pairs:
+            assert abs(row["xip"] - SHEAR @ SHEAR) < 4 * row["xip_noise"]
+            assert abs(row["xix"]) < 4 * row["xix_noise"]
 
 
 def test_the_configurations_differ_in_the_sign_only():

@@ -1,0 +1,1 @@
+"""Catalogues as other programs want them: exported, merged, matched, pasted, and random ones."""
