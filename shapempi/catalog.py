@@ -15,7 +15,7 @@ Two older grammars are declared beside the native names: `legacy` (`NGMIX_ELL_1P
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -31,6 +31,7 @@ __all__ = [
     "Column",
     "dtype_of",
     "empty_table",
+    "fitted",
 ]
 
 #: Metacalibration types in the order in which they are stored.
@@ -344,6 +345,29 @@ STAR_STATISTIC_COLUMNS: tuple[Column, ...] = (
 def dtype_of(columns: Iterable[Column]) -> np.dtype:
     """Return the structured dtype of a table with these columns."""
     return np.dtype([(column.name, column.dtype) for column in columns])
+
+
+def fitted(columns: Iterable[Column], *, tile_width: int = 0, exposure: int = 0) -> tuple[Column, ...]:
+    """Return columns that have room for the names of a survey: wider ones where those of CFIS are too narrow.
+
+    Parameters
+    ----------
+    columns : iterable of Column
+        The columns.
+    tile_width : int, optional
+        Length of the longest name of a tile.
+    exposure : int, optional
+        Largest number of an exposure.
+    """
+    found = []
+    for column in columns:
+        dtype = column.dtype
+        if column.name in ("tile", "TILE_ID") and tile_width > np.dtype(dtype).itemsize:
+            dtype = f"S{tile_width}"
+        if column.name in ("exposure", "EXP") and exposure > np.iinfo(dtype).max:
+            dtype = "i8"
+        found.append(replace(column, dtype=dtype))
+    return tuple(found)
 
 
 def empty_table(columns: Iterable[Column], n_row: int) -> np.ndarray:

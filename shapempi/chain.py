@@ -34,6 +34,7 @@ def check_chain(settings: Config, path: Path) -> None:
     simulation = settings.simulation
     if simulation is None:
         raise ConfigError(f"{path}: there is no table [simulation]; configs/shear_plus.toml has one for this")
+    settings.input.check_simulation()
     if simulation.g1 == 0 and simulation.g2 == 0:
         raise ConfigError(f"{path}: the galaxies have no shear: set simulation.g1 and simulation.g2")
 
@@ -92,7 +93,16 @@ def calibrate_chain(comm: Comm, settings: Config, params: CalibrationParams) -> 
             path.write_text(to_toml(survey), encoding="utf-8")
         assert survey.simulation is not None
         with counter(f"simulate {name}", shown=comm.rank == 0) as progress:
-            simulate_survey(survey.simulation, folder / "survey", comm=comm, progress=progress, overwrite=True)
+            simulate_survey(
+                survey.simulation,
+                folder / "survey",
+                comm=comm,
+                progress=progress,
+                overwrite=True,
+                grid=survey.input.tile_grid,
+                mosaic=survey.input.camera,
+                names=survey.input,
+            )
         comm.barrier()
         code = run(path, isolate=False)  # MPI is there already, and children must be older
         if comm.rank == 0:

@@ -218,6 +218,8 @@ def _parser() -> argparse.ArgumentParser:
     verb.add_argument("--reference", action="store_true", help="print every key with type, default, unit and range")
     verb.add_argument("--columns", action="store_true", help="print every column of the catalogue")
     verb.add_argument("--template", action="store_true", help="print a complete configuration with comments")
+    verb.add_argument("--surveys", action="store_true", help="list the survey descriptions that come with shapempi")
+    verb.add_argument("--survey", metavar="NAME", help="print one of them, to begin a description of your own with")
     verb.set_defaults(verb=verbs.config)
     return parser
 
@@ -228,7 +230,7 @@ def _add_image_verbs(commands: argparse._SubParsersAction[argparse.ArgumentParse
     verb.add_argument("image", type=Path, metavar="IMAGE", help="FITS image, or a mosaic of CCDs")
     which = verb.add_mutually_exclusive_group()
     which.add_argument("--hdu", type=int, metavar="N", help="HDU in all files (the first image)")
-    which.add_argument("--ccd", type=int, metavar="N", help="CCD in all files, by EXTNAME ccdNN or position")
+    which.add_argument("--ccd", type=int, metavar="N", help="CCD in all files, by EXTNAME or position")
     verb.add_argument("--weight", type=Path, metavar="FILE", help="inverse variance")
     verb.add_argument("--flag", type=Path, metavar="FILE", help="the observatory's flag bits, OR-ed into the mask")
     verb.add_argument("--stars", type=Path, metavar="CATALOGUE", help="catalogue of bright stars")
@@ -248,7 +250,7 @@ def _add_image_verbs(commands: argparse._SubParsersAction[argparse.ArgumentParse
     verb.add_argument("image", type=Path, metavar="IMAGE", help="FITS image, tile, or mosaic of CCDs")
     which = verb.add_mutually_exclusive_group()
     which.add_argument("--hdu", type=int, metavar="N", help="HDU in all files (the first image of each)")
-    which.add_argument("--ccd", type=int, metavar="N", help="CCD in all files, by EXTNAME ccdNN or position")
+    which.add_argument("--ccd", type=int, metavar="N", help="CCD in all files, by EXTNAME or position")
     verb.add_argument("--weight", type=Path, metavar="FILE", help="inverse variance; without it the sky's own noise")
     verb.add_argument("--flag", type=Path, metavar="FILE", help="flag bits, reported in IMAFLAGS_ISO")
     verb.add_argument("--detection-image", type=Path, metavar="FILE", help="find the objects in this image instead")

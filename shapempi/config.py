@@ -1,4 +1,4 @@
-"""The configuration: a TOML file becomes one typed, immutable object; unknown keys are refused.
+"""The configuration: a TOML file and the survey description that it names become one typed, immutable object.
 
 Each group of keys is declared beside the code that it configures; this module only composes the groups, reads
 files into them and writes them out (the reference page, the commented production file).
@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import reduce
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
@@ -16,23 +17,40 @@ from pydantic import field_validator
 from pydantic.fields import FieldInfo
 
 from shapempi.calibration.params import CalibrationParams
+from shapempi.camera import Camera
+from shapempi.description import CFIS, KEPT_NAME, description_names, merged, read_description
 from shapempi.engines.psf_params import PsfParams
 from shapempi.errors import ConfigError
+from shapempi.exposure_number import CFIS_NUMBER
+from shapempi.io.exposure import CFIS_CCDS
+from shapempi.io.flag_codes import CFIS_FLAGS
 from shapempi.lensing.params import ShearParams
 from shapempi.measure.shape_params import ShapeParams
 from shapempi.measure.size_class import SizeClassParams
 from shapempi.measure.spread import SpreadParams
 from shapempi.measure.stars import StarParams
 from shapempi.measure.vignets import VignetParams
-from shapempi.params import REQUIRED, Params, group_of, key, parse
+from shapempi.params import REQUIRED, Params, check, group_of, key, read_tables
 from shapempi.sim.params import SimulationParams
 from shapempi.stages.ccd import ExposureParams
 from shapempi.stages.tile import TileParams
-from shapempi.survey.inputs import InputParams
+from shapempi.survey.input_params import InputParams
 from shapempi.survey.sky_masks import SkyMaskParams, check_names
+from shapempi.tile_grid import CFIS_GRID
 from shapempi.validation.params import ValidationParams
 
-__all__ = ["Config", "commented_toml", "key_table", "keys", "load", "reference", "to_toml", "toml_value", "unit_of"]
+__all__ = [
+    "Config",
+    "commented_toml",
+    "key_table",
+    "keys",
+    "load",
+    "parse",
+    "reference",
+    "to_toml",
+    "toml_value",
+    "unit_of",
+]
 
 
 #: Keys of masks and detection that decide nothing but what is written besides, and where.
@@ -44,11 +62,28 @@ _IMAGE_FILES: dict[str, Any] = {
 }
 
 
+#: Keys of the camera that decide which CCD is which.
+_CCD_NAMES = {"first_ccd", "ccd_pattern", "ccd_names"}
+
+#: Groups of [input] that are part of the fingerprint only where they differ from CFIS.
+_DESCRIBED: dict[str, Params] = {
+    "exposure_number": CFIS_NUMBER,
+    "tile_grid": CFIS_GRID,
+    "camera": CFIS_CCDS,
+    "flags": CFIS_FLAGS,
+}
+
+
 class SurveyParams(Params):
     """What is measured."""
 
     name: str = key("survey", "Name of the survey, written into every catalogue.", min_length=1)
     seed: int = key(1, "Seed of every random number of the run; the same seed gives the same catalogue.", ge=0)
+    description: str = key(
+        CFIS,
+        "Survey description, whose values hold where this file says nothing: a name that `shapempi config --surveys` "
+        "lists, or a TOML file.",
+    )
 
 
 class RunParams(Params):
@@ -129,23 +164,39 @@ class Config(Params):
             mode="json",
             exclude={
                 **dict.fromkeys(("simulation", "calibration", "validation", "shear", "sky_masks"), True),
+                "survey": {"description"},  # its values count, wherever they are from
+                "input": {"camera": set(Camera.model_fields) - _CCD_NAMES},  # the others are for figures
                 "run": set(RunParams.model_fields) - {"block_size"},
                 "stars": {"output"},
                 **dict.fromkeys(("exposure", "tile"), _IMAGE_FILES),
                 "psf": {"psfex": {"scratch", "keep", "timeout"}},
             },
         )
+        _drop_defaults(values)
         text = json.dumps([values, *contents] if contents else values, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
+def _drop_defaults(values: dict[str, Any]) -> None:
+    """Take the described keys that have the values of CFIS out of a dump: they are younger than runs with CFIS."""
+    given = values["input"]
+    for name, cfis in _DESCRIBED.items():
+        plain = cfis.model_dump(mode="json")
+        given[name] = {key: value for key, value in given[name].items() if value != plain[key]}
+        if not given[name]:
+            del given[name]
+    if not any("{band}" in str(value) for value in given.values()):
+        del given["band"]
+
+
 def load(path: Path) -> Config:
-    """Read a configuration file.
+    """Read a configuration file, and beneath it the survey description that it names.
 
     Parameters
     ----------
     path : Path
-        A TOML file.  Relative paths in it are relative to the current folder.
+        A TOML file.  Relative paths in it are relative to the current folder.  The description that a run has kept
+        beside its configuration takes the place of a file that `survey.description` names.
 
     Returns
     -------
@@ -155,8 +206,8 @@ def load(path: Path) -> Config:
     Raises
     ------
     ConfigError
-        If the file is missing or is not TOML, or a key is unknown, missing, of the wrong type or out of range;
-        all wrong keys are named at once.
+        If a file is missing or is not TOML, or a key is unknown, missing, of the wrong type or out of range; all wrong
+        keys are named at once, each with the file that it is in.
     """
     try:
         text = Path(path).read_text(encoding="utf-8")
@@ -164,7 +215,56 @@ def load(path: Path) -> Config:
         raise ConfigError(f"{path}: cannot read the configuration: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: not a TOML file: {error}") from error
-    return parse(Config, text, str(path))
+    return parse(text, str(path), Path(path).parent / KEPT_NAME)
+
+
+def parse(text: str, name: str, kept: Path | None = None) -> Config:
+    """Make a configuration from the text of its file, and the survey description that it names.
+
+    Parameters
+    ----------
+    text : str
+        The text.
+    name : str
+        Name of the file, for messages.
+    kept : Path, optional
+        Copy of the description that takes the place of a file of the user's, if it is there.
+
+    Raises
+    ------
+    ConfigError
+        As `load`.
+    """
+    values = read_tables(text, name)
+    survey = values.get("survey")
+    described = survey.get("description", CFIS) if isinstance(survey, dict) else CFIS
+    # If it is no text, the check says so.
+    description = read_description(described if isinstance(described, str) else CFIS, kept)
+
+    def source(where: Sequence[str]) -> str:
+        here, there = _find(values, where), _find(description.values, where)
+        if isinstance(here, dict) and isinstance(there, dict):
+            return f"{name} with {description.source}"
+        return description.source if here is None and there is not None else name
+
+    config = check(Config, merged(description.values, values), source)
+    if config.simulation is not None:
+        try:
+            config.simulation.check_tiles(config.input.tile_grid)
+        except ConfigError as error:
+            raise ConfigError(f"{name}: {error}") from error
+    return config
+
+
+def _find(values: Any, where: Sequence[str]) -> Any:
+    """Return what tables have under a key, or the value that it is a part of; None if they have neither."""
+    for part in where:
+        if not isinstance(values, dict):
+            break
+        if part not in values:
+            return None
+        values = values[part]
+    return values
 
 
 def keys(
@@ -272,10 +372,16 @@ def key_table(group: type[Params]) -> str:
     return "\n".join((*_TABLE_HEAD, *rows)) + "\n"
 
 
+#: Longest value that is written into a comment.
+_LONGEST = 90
+
+
 def commented_toml(
     values: dict[str, Any], *, skip: tuple[str, ...] = ("simulation", "calibration", "sky_masks.NAME")
 ) -> str:
     """Write a complete configuration file in which every key has its comment.
+
+    What survey descriptions give stands in comments, so that another description can be named.
 
     Parameters
     ----------
@@ -290,6 +396,8 @@ def commented_toml(
         The TOML text (`configs/survey.toml` is made by it).
     """
     lines: list[str] = []
+    cfis = read_description(CFIS).values
+    described = reduce(merged, (read_description(name).values for name in description_names()))
     current: tuple[str, ...] | None = None
     for path, group, name, info in keys():
         if path and path[0] in skip:
@@ -303,7 +411,11 @@ def commented_toml(
         about += [f"({_limits(info)})"] if _limits(info) else []
         lines.append("# " + " ".join(about))
         value = values.get(".".join((*path, name)), info.default)
-        if value is None or (info.is_required() and value is info.default):
+        if _find(described, (*path, name)) is not None:
+            value = _find(cfis, (*path, name))
+            text = toml_value(info.default if value is None else value)
+            lines.append(f"# {name} = {text if len(text) < _LONGEST else '...'}   (the survey description says it)")
+        elif value is None or (info.is_required() and value is info.default):
             lines.append(f"# {name} =   (no default)")
         else:
             lines.append(f"{name} = {toml_value(value)}")

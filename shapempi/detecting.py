@@ -12,11 +12,13 @@ from pathlib import Path
 
 import numpy as np
 
+from shapempi.camera import Camera
 from shapempi.engines.detection import make_detector
 from shapempi.engines.detection_params import DetectionEngineParams
 from shapempi.errors import ConfigError, DataError
 from shapempi.image import Image
-from shapempi.io.exposure import CFIS_KEYWORDS, ExposurePaths, KeywordParams, read_image
+from shapempi.io.exposure import CFIS_CCDS, CFIS_KEYWORDS, ExposurePaths, KeywordParams, read_image
+from shapempi.io.flag_codes import CFIS_FLAGS, FlagCodes
 from shapempi.measure.background import BackgroundMesh, BackgroundParams, background_of
 from shapempi.measure.detected_image import DetectedImage
 from shapempi.measure.pixel_source import ArraySource, Frame
@@ -56,7 +58,13 @@ class ImageFiles:
         if self.detection_weight is not None and self.detection_image is None:
             raise ConfigError("--detection-weight belongs to --detection-image, which is not given")
 
-    def read(self, keywords: KeywordParams, zero_point: float) -> tuple[Image, Image | None]:
+    def read(
+        self,
+        keywords: KeywordParams,
+        zero_point: float,
+        camera: Camera = CFIS_CCDS,
+        flags: FlagCodes = CFIS_FLAGS,
+    ) -> tuple[Image, Image | None]:
         """Return the image and the one to detect in, if there is one.
 
         Raises
@@ -67,7 +75,15 @@ class ImageFiles:
         known = keywords
         if keywords.default_zero_point is None:
             known = keywords.model_copy(update={"default_zero_point": zero_point})
-        read = partial(read_image, hdu=self.hdu, ccd=self.ccd, keywords=known, survey_zero_point=zero_point)
+        read = partial(
+            read_image,
+            hdu=self.hdu,
+            ccd=self.ccd,
+            keywords=known,
+            survey_zero_point=zero_point,
+            camera=camera,
+            flags=flags,
+        )
         image = read(ExposurePaths(self.image, self.weight, self.flag))
         if self.detection_image is None:
             return image, None
@@ -166,6 +182,8 @@ def detect_image(
     background_params: BackgroundParams | None = None,
     keywords: KeywordParams = CFIS_KEYWORDS,
     zero_point: float = 30.0,
+    camera: Camera = CFIS_CCDS,
+    flags: FlagCodes = CFIS_FLAGS,
     vignet_size: int = 0,
     checks: Sequence[str] = (),
     overwrite: bool = False,
@@ -188,6 +206,10 @@ def detect_image(
         Names of the keywords.
     zero_point : float, optional
         Zero point of an image whose header has none [mag].
+    camera : Camera, optional
+        Names and numbers of the CCDs.
+    flags : FlagCodes, optional
+        What the values of the flag image mean.
     vignet_size : int, optional
         Side of the column VIGNET [pixel], odd; 0 writes none.
     checks : sequence of str, optional
@@ -216,7 +238,7 @@ def detect_image(
     detector = make_detector(_with_noise(detection, files.weight is not None), "detection")
     for note in detector.notes:
         _LOG.warning(note)
-    image, other = files.read(keywords, zero_point)
+    image, other = files.read(keywords, zero_point, camera, flags)
     start = time.perf_counter()
     params = background_params or BackgroundParams()
     mesh = background(image, params)

@@ -119,7 +119,7 @@ def export_tile(run: RunView, tile: TileId, path: Path, *, vignets: bool = False
     rows["N_EPOCH"] = count_epochs(epochs, len(objects))
     if vignets:
         _cut_vignets(run, tile, location, rows["VIGNET"])
-    exposures = tile_exposures(header, f"tile {tile}")
+    exposures = tile_exposures(header, f"tile {tile}", run.settings.input.exposure_number)
     tables = epoch_tables(
         objects["NUMBER"], epochs, exposures, absent=run.tile_plan(tile).missing, no_psf=_without_psf(run, epochs)
     )

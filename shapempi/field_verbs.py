@@ -13,8 +13,9 @@ import numpy as np
 
 from shapempi.config import load
 from shapempi.errors import ConfigError, DataError
+from shapempi.exposure_number import CFIS_NUMBER, ExposureNumber
 from shapempi.field.angles import parse_corners, parse_position
-from shapempi.field.cfis import BAND, EXPOSURE_SIDE, MIN_EXPOSURE_TIME, TILE_SIDE
+from shapempi.field.cfis import BAND, EXPOSURE_SIDE, MIN_EXPOSURE_TIME
 from shapempi.field.fetch import Fetcher
 from shapempi.field.image_name import ImageNames, NamePattern
 from shapempi.field.image_source import Listing, chosen_files, find_files, listed_images
@@ -22,11 +23,11 @@ from shapempi.field.links import make_links, plan_links
 from shapempi.field.search import at_position, cut_exposures, in_area, nearest_tile, with_number
 from shapempi.field.sky_region import SkyRectangle
 from shapempi.field.tile_exposure_list import read_tile_exposures, tile_files, write_exposure_list
-from shapempi.field.tile_search import centre_of, check_tile, named_tile, tiles_at, tiles_in
+from shapempi.field.tile_search import check_tile, named_tile, side_of, tiles_at, tiles_in
 from shapempi.field.wcs_table import make_wcs_table
 from shapempi.ids import TileId
 from shapempi.io.catalog import refuse_existing
-from shapempi.io.exposure import CFIS_KEYWORDS
+from shapempi.io.exposure import CFIS_CCDS, CFIS_KEYWORDS
 from shapempi.io.id_list import ImageId, id_order, parse_id, read_ids, written_id
 from shapempi.io.image_list import ListedImage, csv_lines, text_lines
 from shapempi.io.local_tree import LinkedTree, LocalTree
@@ -36,7 +37,8 @@ from shapempi.io.vospace import open_vospace
 from shapempi.io.wcs_store import check_store, write_wcs_store
 from shapempi.report.field_map import check_map, draw_field_map
 from shapempi.report.progress import counter
-from shapempi.survey.inputs import InputParams
+from shapempi.survey.input_params import InputParams
+from shapempi.tile_grid import CFIS_GRID, TileGrid
 
 __all__ = ["add_field"]
 
@@ -155,6 +157,16 @@ def _names(options: argparse.Namespace) -> ImageNames:
     return ImageNames.of(_params(options)).in_band(options.band)
 
 
+def _grid(options: argparse.Namespace) -> TileGrid:
+    params = _params(options)
+    return CFIS_GRID if params is None else params.tile_grid
+
+
+def _number(options: argparse.Namespace) -> ExposureNumber:
+    params = _params(options)
+    return CFIS_NUMBER if params is None else params.exposure_number
+
+
 def _folder(path: Path) -> Path:
     """Return an output folder; it is made if it is not there."""
     try:
@@ -193,7 +205,7 @@ def select(options: argparse.Namespace) -> int:
         _LOG.warning("nothing found%s", "" if options.input is None else f" in {options.input}")
         return 1
     if options.plot is not None:
-        _draw(options, found, TILE_SIDE if pattern.of_tiles else EXPOSURE_SIDE)
+        _draw(options, found, side_of(_grid(options)) if pattern.of_tiles else EXPOSURE_SIDE)
     lines = _lines(options, found)
     if options.output is None:
         print("\n".join(lines))
@@ -211,7 +223,8 @@ def _search(options: argparse.Namespace, pattern: NamePattern) -> tuple[Sequence
     if listing is None:
         if not pattern.of_tiles:
             raise ConfigError("--input is needed for exposures: their folder, or a list with positions")
-        return [_of_grid(tile, pattern) for tile in _on_grid(options)], ()
+        grid = _grid(options)
+        return [_of_grid(tile, pattern, grid) for tile in _on_grid(options, grid)], ()
     if listing.others:
         _LOG.warning(
             "%s: %d names are not of the form %s, the first is %s",
@@ -237,24 +250,24 @@ def _listing(options: argparse.Namespace, pattern: NamePattern) -> Listing | Non
     )
 
 
-def _of_grid(tile: TileId, pattern: NamePattern) -> ListedImage:
-    return ListedImage(tile, pattern.names(tile)[0], *centre_of(tile))
+def _of_grid(tile: TileId, pattern: NamePattern, grid: TileGrid) -> ListedImage:
+    return ListedImage(tile, pattern.names(tile)[0], *grid.centre(tile))
 
 
-def _on_grid(options: argparse.Namespace) -> list[TileId]:
+def _on_grid(options: argparse.Namespace, grid: TileGrid) -> list[TileId]:
     """Search all tiles of the grid."""
     if options.area is not None:
-        return tiles_in(SkyRectangle.between(*parse_corners(options.area)))
+        return tiles_in(SkyRectangle.between(*parse_corners(options.area)), grid)
     if options.number is not None:
-        return [check_tile(_tile_number(options.number))]
+        return [check_tile(_tile_number(options.number, grid), grid)]
     position = parse_position(options.coord)
-    tile = named_tile(*position)
-    return tiles_at(*position) if options.all else ([] if tile is None else [tile])
+    tile = named_tile(*position, grid)
+    return tiles_at(*position, grid) if options.all else ([] if tile is None else [tile])
 
 
-def _tile_number(text: str) -> TileId:
+def _tile_number(text: str, grid: TileGrid) -> TileId:
     try:
-        return TileId.parse(text)
+        return grid.parse(text)
     except DataError as error:
         raise ConfigError(f"--number: {error}") from error
 
@@ -264,13 +277,15 @@ def _among(options: argparse.Namespace, pattern: NamePattern, listing: Listing) 
     if options.area is not None:
         return in_area(listing.images, SkyRectangle.between(*parse_corners(options.area)))
     if options.number is not None:
-        number: ImageId = _tile_number(options.number) if pattern.of_tiles else _exposure_number(options.number)
+        text = options.number
+        number: ImageId = _tile_number(text, _grid(options)) if pattern.of_tiles else _exposure_number(text)
         return with_number(listing.images, number)
     ra, dec = parse_position(options.coord)
-    held = at_position(listing.images, ra, dec)
+    grid = _grid(options)
+    held = at_position(listing.images, ra, dec, grid)
     if options.all or not pattern.of_tiles:
         return held
-    nearest, own = nearest_tile(held, ra, dec), named_tile(ra, dec)
+    nearest, own = nearest_tile(held, ra, dec, grid), named_tile(ra, dec, grid)
     if nearest is None or nearest.image != own:
         instead = "the nearest that holds the position is listed" if held else "nor is another that holds the position"
         _LOG.warning("tile %s is not in %s; %s", own, options.input, instead)
@@ -291,7 +306,7 @@ def _exposures_of_tiles(options: argparse.Namespace, pattern: NamePattern) -> tu
     """Read the exposures that tiles were made from; a list or folder gives their positions."""
     if pattern.of_tiles:
         raise ConfigError("--tile lists exposures: leave --type out")
-    read = [read_tile_exposures(path) for path in options.tile]
+    read = [read_tile_exposures(path, _number(options)) for path in options.tile]
     problems = [each.problem for each in read if each.problem]
     listing = _listing(options, pattern)
     known = {} if listing is None else {each.image: each for each in listing.images}
@@ -360,8 +375,9 @@ def _ids_of_kind(lists: Sequence[Path], *, of_tiles: bool) -> list[ImageId]:
 
 def exposures(options: argparse.Namespace) -> int:
     """List the exposures of each tile."""
-    files = tile_files(options.tiles, _names(options).tiles)
-    read = {tile: read_tile_exposures(path) for tile, path in files.items()}
+    files = tile_files(options.tiles, _names(options).tiles, _grid(options))
+    number = _number(options)
+    read = {tile: read_tile_exposures(path, number) for tile, path in files.items()}
     _folder(options.output)
     n_written = n_kept = 0
     problems = [each.problem for each in read.values() if each.problem]
@@ -446,6 +462,7 @@ def headers(options: argparse.Namespace) -> int:
             mag_zp=fields["mag_zp"].default if params is None else params.mag_zp,
             tolerance=options.tolerance if options.sip else None,
             progress=progress,
+            camera=CFIS_CCDS if params is None else params.camera,
         )
     for problem in table.problems:
         _LOG.error("%s", problem)

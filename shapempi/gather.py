@@ -19,11 +19,20 @@ from shapempi.catalog import (
     Column,
     dtype_of,
     empty_table,
+    fitted,
 )
 from shapempi.errors import ConfigError, DataError, MissingInputError
 from shapempi.ids import BlockId
 from shapempi.io.atomic import replacing
-from shapempi.io.catalog import INDEX, TableWriter, create_catalogue, read_attributes, read_missing, refuse_existing
+from shapempi.io.catalog import (
+    GRID,
+    INDEX,
+    TableWriter,
+    create_catalogue,
+    read_attributes,
+    read_missing,
+    refuse_existing,
+)
 from shapempi.io.ledger import Ledger
 from shapempi.io.parts import PartReader
 from shapempi.mpi.attempt import Stopwatch, attempt
@@ -38,6 +47,7 @@ from shapempi.product import Location
 from shapempi.shard import Shard, TileParts, make_shards
 from shapempi.survey.graph import SurveyPlan
 from shapempi.survey.sky_masks import SkyColumn
+from shapempi.tile_grid import CFIS_GRID
 
 __all__ = ["Gathered", "gather", "read_plan"]
 
@@ -279,8 +289,13 @@ class _Writer:
             "n_missing": len(missing),
             "detection_engine": ", ".join(sorted(engines)),
             "made_from": shard.made_from,
+            **({} if shard.grid == CFIS_GRID else {GRID: shard.grid.model_dump_json()}),
         }
         sky_columns = self._sky_columns
+
+        def fit(columns: Sequence[Column]) -> tuple[Column, ...]:
+            return fitted(columns, tile_width=shard.grid.width, exposure=shard.exposure)
+
         with create_catalogue(shard.path, attributes, overwrite=True) as file:
             if missing:  # a dataset, for an attribute holds 64 kB at most
                 file["missing"] = np.array(missing, dtype="S")
@@ -307,7 +322,7 @@ class _Writer:
                     (_product_rows(reader, place, "star_statistics") for place in ccds),
                 ),
             ):
-                _write(TableWriter(file, name, columns, total), columns, rows)
+                _write(TableWriter(file, name, fit(columns), total), fit(columns), rows)
         return n_row
 
     def _blocks(self, parts: TileParts) -> tuple[_Blocks | None, list[str], str]:
@@ -328,7 +343,7 @@ class _Writer:
 
     def _psf_status(self, shard: Shard) -> tuple[np.ndarray, int]:
         """Return one row for each CCD, also for those whose unit failed, and the number of all statistics."""
-        table = empty_table(PSF_STATUS_COLUMNS, len(shard.ccds))
+        table = empty_table(fitted(PSF_STATUS_COLUMNS, exposure=shard.exposure), len(shard.ccds))
         n_statistic = 0
         for i, (ccd, place) in enumerate(shard.ccds):
             if place is not None:
@@ -353,7 +368,8 @@ def _with_sky(rows: np.ndarray, sky_columns: Sequence[SkyColumn]) -> np.ndarray:
     """Add the columns from maps of the sky to rows of the catalogue."""
     if not sky_columns:
         return rows
-    table = np.zeros(len(rows), dtype=dtype_of((*COLUMNS, *(sky.column for sky in sky_columns))))
+    own = fitted(COLUMNS, tile_width=rows.dtype["tile"].itemsize)
+    table = np.zeros(len(rows), dtype=dtype_of((*own, *(sky.column for sky in sky_columns))))
     for column in COLUMNS:
         table[column.name] = rows[column.name]
     for sky in sky_columns:

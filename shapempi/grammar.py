@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from shapempi.catalog import COLUMNS, SHEAR_TYPES, Alias, Column, dtype_of
+from shapempi.catalog import COLUMNS, SHEAR_TYPES, Alias, Column, dtype_of, fitted
 from shapempi.flags import DescribedFlag, describe
 
 __all__ = ["GRAMMARS", "Translation", "columns_of", "translation", "translator"]
@@ -88,10 +88,10 @@ def translation(grammar: str, there: Collection[str] | None = None, names: Seque
     chosen = {name: entries[name] for name in (entries if names is None else names)}
     columns = tuple(_column(name, sources) for name, sources in chosen.items())
     needs = tuple(dict.fromkeys(column.name for sources in chosen.values() for column, _ in sources))
-    dtype = dtype_of(columns)
 
     def translate(rows: np.ndarray) -> np.ndarray:
-        table = np.zeros(len(rows), dtype=dtype)
+        width = rows.dtype["tile"].itemsize if "tile" in needs else 0
+        table = np.zeros(len(rows), dtype=dtype_of(fitted(columns, tile_width=width)))
         for name, sources in chosen.items():
             if len(sources) == 1:
                 table[name] = _filled(rows, *sources[0])

@@ -1,42 +1,26 @@
 """Names of tiles, CCDs and blocks: parsed and written in this one place.
 
-An exposure is an integer (2243881; its files are `2243881p.fits.fz`), a CCD is an exposure and an index 0..39,
-a tile is the pair of three-digit numbers in `CFIS.241.293.r.fits`, a block is a part of a tile's objects.
+An exposure is an integer (2243881; its files are `2243881p.fits.fz`), a CCD is an exposure and a number, a tile is a
+pair of numbers, `241.293` in `CFIS.241.293.r.fits`, a block is a part of a tile's objects.  How files are named is a
+matter of the survey (`exposure_number.py`, `camera.py`, `tile_grid.py`); these names are the same for all.
 The `uid` of each is the text that names its unit of work in the ledger and in the part files.
 """
 
 from __future__ import annotations
 
-import math
 import re
 from dataclasses import dataclass
 
 from shapempi.errors import DataError
 
-__all__ = ["BlockId", "CcdId", "TileId", "exposure_from_name", "exposure_name"]
+__all__ = ["BlockId", "CcdId", "TileId"]
 
-_TILE = re.compile(r"^(\d{3})[.-](\d{3})$")
-_EXPOSURE = re.compile(r"(?<!\d)(\d{6,8})p?[a-z.]*fits")
-
-
-def exposure_name(exposure: int) -> str:
-    """Return the observatory's name of a processed exposure: `2243881p`."""
-    return f"{exposure:07d}p"
-
-
-def exposure_from_name(text: str) -> int | None:
-    """Return the exposure number in a file name or a HISTORY card, or None if there is none.
-
-    Six to eight digits, then `p` or not, then the rest of a name that ends in `fits`, anywhere in the text (behaviour
-    specification, section 2.5).
-    """
-    match = _EXPOSURE.search(text)
-    return int(match.group(1)) if match else None
+_TILE = re.compile(r"^(\d{3,5})[.-](\d{3,5})$")
 
 
 @dataclass(frozen=True, order=True)
 class TileId:
-    """A sky cell of the survey's grid: two numbers 0..999."""
+    """A sky cell of the survey's grid: column and row, three digits each or more (`shapempi.tile_grid`)."""
 
     x: int
     y: int
@@ -56,14 +40,8 @@ class TileId:
         return cls(int(match.group(1)), int(match.group(2)))
 
     def __str__(self) -> str:
-        """Return the observatory's form, `241.293`."""
+        """Return `241.293`."""
         return f"{self.x:03d}.{self.y:03d}"
-
-    @property
-    def centre(self) -> tuple[float, float]:
-        """The tile's centre, ra and dec [deg] (the behaviour specification, section 2.1)."""
-        dec = self.y / 2 - 90
-        return (self.x / (2 * math.cos(math.radians(dec)))) % 360, dec
 
     @property
     def uid(self) -> str:

@@ -10,6 +10,8 @@ from shapempi.config import load
 from shapempi.detecting import ImageFiles, detect_image, read_background
 from shapempi.engines.detection_params import DetectionEngineParams
 from shapempi.errors import ConfigError
+from shapempi.io.exposure import CFIS_CCDS
+from shapempi.io.flag_codes import CFIS_FLAGS
 from shapempi.masking import MaskSource, mask_image, read_recipe
 from shapempi.measure.mask_params import MaskParams
 from shapempi.stages.ccd import ExposureParams
@@ -38,7 +40,15 @@ def mask(options: argparse.Namespace) -> int:
         )
     }
     found = read_recipe(params, messier=files["messier"], ngc=files["ngc"])
-    source = MaskSource(options.image, options.weight, options.flag, files["stars"], hdu=options.hdu, ccd=options.ccd)
+    source = MaskSource(
+        options.image,
+        options.weight,
+        options.flag,
+        files["stars"],
+        hdu=options.hdu,
+        ccd=options.ccd,
+        exposure=None if given is None or options.tile else given.exposure_number.find(options.image.name),
+    )
     result = mask_image(
         source,
         found.recipe,
@@ -46,6 +56,8 @@ def mask(options: argparse.Namespace) -> int:
         regions=options.regions,
         overwrite=options.overwrite,
         keywords=None if given is None else given.keywords,
+        camera=CFIS_CCDS if given is None else given.camera,
+        flags=CFIS_FLAGS if given is None else given.flags,
     )
     print("\n".join(result.lines()))
     return 0
@@ -62,6 +74,7 @@ def detect(options: argparse.Namespace) -> int:
         if options.tile:
             keywords = keywords.model_copy(update={"background": keywords.tile_background})
         given = {"keywords": keywords, "zero_point": settings.input.mag_zp}
+        given |= {"camera": settings.input.camera, "flags": settings.input.flags}
         given["background_params"] = settings.exposure.background
     # A coadd has no sky any more.
     background = options.background or ("0" if options.tile else "estimate")

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from shapempi.catalog import STAR_COLUMNS, dtype_of
+from shapempi.catalog import STAR_COLUMNS, dtype_of, fitted
 from shapempi.errors import ConfigError
 from shapempi.ids import CcdId
 from shapempi.io.atomic import sync_folder
@@ -229,7 +229,8 @@ def interpolate_epochs(
     drawing = _Drawing(size, shapes, shifted)
     status: list[np.ndarray] = []
     attributes: dict[str, str | int] = {"size": size, "shifted": int(shifted), "catalogue": catalogue.name}
-    with create_epoch_psf(output, size, attributes, shapes=shapes, overwrite=overwrite) as writer:
+    largest = max((ccd.exposure for ccd in run.ccds), default=0)
+    with create_epoch_psf(output, size, attributes, shapes=shapes, overwrite=overwrite, exposure=largest) as writer:
         for _, ccds in groupby(run.ccds, key=lambda ccd: ccd.exposure):
             status += _exposure(run, list(ccds), objects, writer, drawing)
         table = np.concatenate([np.zeros(0, dtype_of(STATUS_COLUMNS)), *status])
@@ -273,7 +274,7 @@ def _exposure(
 
 def _append(writer: EpochPsfWriter, epochs: np.ndarray, source: CcdPsf, wcs: Wcs, drawing: _Drawing) -> None:
     """Write some rows of one CCD."""
-    index = np.zeros(len(epochs), dtype_of(INDEX_COLUMNS))
+    index = np.zeros(len(epochs), dtype_of(fitted(INDEX_COLUMNS, exposure=int(epochs["exposure"].max(initial=0)))))
     x, y = epochs["x"], epochs["y"]
     for name in ("object", "exposure", "ccd"):
         index[name] = epochs[name]

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
+from shapempi.camera import Camera
 from shapempi.errors import ConfigError, DataError
 from shapempi.flags import PixelFlag
-from shapempi.io.exposure import ccd_index
+from shapempi.io.exposure import CFIS_CCDS, ccd_index
 from shapempi.io.fits import Hdu, card_value, image_hdus, read_section
+from shapempi.io.flag_codes import CFIS_FLAGS, FlagCodes
 from shapempi.io.ldac import read_ldac
 from shapempi.look import Look, View, extent_text, facts, wcs_of
 from shapempi.report.look_image import Ellipses, ImageSheet, Markers, draw_image
@@ -35,6 +38,10 @@ class FileSources:
         FITS_LDAC catalogues of its detections and of selected stars.
     hdu, ccd : int or None
         Which HDU, or which CCD of a mosaic.
+    camera : Camera
+        Names and numbers of the CCDs.
+    codes : FlagCodes
+        What the values of the observatory's flags mean.
     """
 
     image: Path
@@ -45,6 +52,8 @@ class FileSources:
     stars: Path | None = None
     hdu: int | None = None
     ccd: int | None = None
+    camera: Camera = CFIS_CCDS
+    codes: FlagCodes = CFIS_FLAGS
 
 
 def look_file(sources: FileSources, output: Path, view: View) -> Look:
@@ -69,8 +78,9 @@ def look_file(sources: FileSources, output: Path, view: View) -> Look:
     assert shape is not None
     wcs = wcs_of(hdu)
     names = bit_names({})
-    planes: list[tuple[Hdu, Callable[[np.ndarray, str], np.ndarray]]] = []
-    for path, plane in ((sources.mask, _own_flags), (sources.flag, _external_flags), (sources.weight, _unusable)):
+    planes: list[tuple[Hdu, Callable[[np.ndarray, Hdu], np.ndarray]]] = []
+    external = partial(_external_flags, sources.codes)
+    for path, plane in ((sources.mask, _own_flags), (sources.flag, external), (sources.weight, _unusable)):
         if path is not None:
             other = _image_hdu(path, sources)
             if other.shape != shape:
@@ -80,7 +90,7 @@ def look_file(sources: FileSources, output: Path, view: View) -> Look:
                 names = _legend(other)
 
     def flags(box: Box) -> np.ndarray:
-        return np.bitwise_or.reduce([plane(read_section(other, box), str(other)) for other, plane in planes])
+        return np.bitwise_or.reduce([plane(read_section(other, box), other) for other, plane in planes])
 
     thumbnail = make_thumbnail(
         view.section(shape, wcs, str(hdu)), lambda box: read_section(hdu, box), flags if planes else None
@@ -115,7 +125,7 @@ def _image_hdu(path: Path, sources: FileSources) -> Hdu:
     images = image_hdus(path)
     if len(images) == 1 and (path != sources.image or (sources.hdu is None and sources.ccd is None)):
         return images[0]
-    known = {hdu.index: hdu for hdu in images} if sources.ccd is None else ccd_index(images)
+    known = {hdu.index: hdu for hdu in images} if sources.ccd is None else ccd_index(images, sources.camera)
     wanted = sources.hdu if sources.ccd is None else sources.ccd
     if wanted in known:
         return known[wanted]
@@ -126,19 +136,19 @@ def _image_hdu(path: Path, sources: FileSources) -> Hdu:
     raise ConfigError(f"{path}: {option} {wanted} is no image of it; there are {shown or 'none'}")
 
 
-def _own_flags(plane: np.ndarray, where: str) -> np.ndarray:
+def _own_flags(plane: np.ndarray, where: Hdu) -> np.ndarray:
     """Return a plane of flag bits as int64."""
     if plane.dtype.kind not in "iub":
         raise DataError(f"{where}: flags are integer bits, not {plane.dtype}; check the file")
     return plane.astype(np.int64)
 
 
-def _external_flags(plane: np.ndarray, where: str) -> np.ndarray:
+def _external_flags(codes: FlagCodes, plane: np.ndarray, where: Hdu) -> np.ndarray:
     """Return an observatory's flags apart from ours."""
-    return _own_flags(plane, where) << EXTERNAL
+    return codes.bits(_own_flags(plane, where), where).astype(np.int64) << EXTERNAL
 
 
-def _unusable(weight: np.ndarray, where: str) -> np.ndarray:
+def _unusable(weight: np.ndarray, where: Hdu) -> np.ndarray:
     """Return the flag of pixels without a usable weight."""
     return np.where((weight > 0) & np.isfinite(weight), 0, int(PixelFlag.WEIGHT))
 

@@ -11,8 +11,7 @@ import numpy as np
 
 from shapempi.errors import DataError, MissingInputError
 from shapempi.ids import CcdId, TileId
-from shapempi.io.exposure import ccd_index
-from shapempi.io.fits import Hdu, image_hdus, read_section
+from shapempi.io.fits import Hdu, read_section
 from shapempi.io.tile import tile_image_hdu
 from shapempi.look import Look, View, extent_text, facts, wcs_of
 from shapempi.measure.psf.outcome import PsfStatus
@@ -145,11 +144,7 @@ def look_tile(run: RunView, tile: TileId, output: Path, view: View) -> Look:
 
 def _ccd_hdu(run: RunView, ccd: CcdId) -> Hdu:
     """Find the image of a CCD."""
-    path = run.inputs.exposure_paths(ccd.exposure).image
-    hdu = ccd_index(image_hdus(path)).get(ccd.ccd)
-    if hdu is None:
-        raise DataError(f"{path}: there is no CCD {ccd.ccd} any more")
-    return hdu
+    return run.inputs.ccd_hdu(run.inputs.ccd_paths(ccd).image, "image", ccd)
 
 
 def _section(hdu: Hdu, view: View) -> tuple[Hdu, tuple[int, int], Wcs | None, Box]:

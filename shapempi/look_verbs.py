@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from shapempi.config import load
 from shapempi.errors import ConfigError, MissingInputError
 from shapempi.ids import CcdId, TileId
 from shapempi.io.catalog import refuse_existing
@@ -43,6 +44,7 @@ def add_look(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     which = verb.add_mutually_exclusive_group()
     which.add_argument("--hdu", type=int, metavar="N", help="HDU of the image, from 0")
     which.add_argument("--ccd", type=int, metavar="N", help="CCD of a mosaic")
+    verb.add_argument("--config", type=Path, metavar="CONFIG", help="TOML file with names of CCDs and codes of flags")
     verb.add_argument("--output", type=Path, metavar="PNG", help="picture to write (RUN/look/UNIT.png)")
     verb.add_argument("--overwrite", action="store_true", help="replace a picture that is already there")
     verb.set_defaults(verb=look)
@@ -71,13 +73,17 @@ def _of_file(options: argparse.Namespace) -> Look:
     if options.output is None:
         raise ConfigError("name the picture of a file with --output PNG")
     refuse_existing(options.output, overwrite=options.overwrite)
-    sources = FileSources(options.target, **{name: getattr(options, name) for name in _FILE_OPTIONS})
+    files = {name: getattr(options, name) for name in _FILE_OPTIONS}
+    if options.config is not None:
+        survey = load(options.config).input
+        files |= {"camera": survey.camera, "codes": survey.flags}
+    sources = FileSources(options.target, **files)
     return look_file(sources, options.output, _view(options))
 
 
 def _of_run(options: argparse.Namespace) -> Look:
     """Draw a CCD, a tile or an object of a run."""
-    given = [f"--{name}" for name in _FILE_OPTIONS if getattr(options, name) is not None]
+    given = [f"--{name}" for name in (*_FILE_OPTIONS, "config") if getattr(options, name) is not None]
     if given:
         raise ConfigError(f"a run knows its own files: {', '.join(given)} is for a FILE")
     run = RunView(options.target)

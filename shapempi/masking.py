@@ -10,11 +10,13 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from shapempi.camera import Camera
 from shapempi.errors import ConfigError
+from shapempi.exposure_number import CFIS_NUMBER
 from shapempi.flags import PixelFlag
-from shapempi.ids import exposure_from_name
 from shapempi.io.deep_sky import read_deep_sky
-from shapempi.io.exposure import ExposurePaths, KeywordParams, read_image
+from shapempi.io.exposure import CFIS_CCDS, ExposurePaths, KeywordParams, read_image
+from shapempi.io.flag_codes import CFIS_FLAGS, FlagCodes
 from shapempi.io.mask_config import read_mask_configuration
 from shapempi.measure.bright_stars import stars_of_image
 from shapempi.measure.mask import BrightStars, MaskPlane, MaskRecipe, make_mask
@@ -136,6 +138,8 @@ class MaskSource:
         Catalogue of bright stars.
     hdu, ccd : int or None
         Which image of the files: by HDU, by number of the CCD, or the first one.
+    exposure : int or None
+        Number of the exposure, where the survey finds it in the image's name.
     """
 
     image: Path
@@ -144,20 +148,21 @@ class MaskSource:
     stars: Path | None = None
     hdu: int | None = None
     ccd: int | None = None
+    exposure: int | None = None
 
     @property
     def number(self) -> str:
         """End of the names of the mask's files: `-2243881-12`, `-241-293`, or `-` and the image's name."""
         stem = re.sub(r"\.(fits|fit)(\.(gz|fz))?$", "", self.image.name, flags=re.IGNORECASE)
         numbers, tile = _NUMBERS.search(stem), _TILE.search(stem)
-        exposure = exposure_from_name(self.image.name)
         part = "" if self.ccd is None else f"-{self.ccd}"
         if self.ccd is None and self.hdu is not None:
             part = f"-hdu{self.hdu}"
         if numbers:
             return numbers.group() + part
-        if tile:
+        if self.exposure is None and tile:
             return f"-{tile.group(1)}-{tile.group(2)}{part}"
+        exposure = CFIS_NUMBER.find(self.image.name) if self.exposure is None else self.exposure
         return (f"-{stem}" if exposure is None else f"-{exposure:07d}") + part
 
 
@@ -199,6 +204,8 @@ def mask_image(
     regions: bool = False,
     overwrite: bool = False,
     keywords: KeywordParams | None = None,
+    camera: Camera = CFIS_CCDS,
+    flags: FlagCodes = CFIS_FLAGS,
 ) -> MaskedImage:
     """Make the mask of one image, without a run.
 
@@ -216,6 +223,10 @@ def mask_image(
         Whether files that are there may be replaced.
     keywords : KeywordParams, optional
         Names of FITS keywords.
+    camera : Camera, optional
+        Names and numbers of the CCDs.
+    flags : FlagCodes, optional
+        What the values of the flag image mean.
 
     Returns
     -------
@@ -235,7 +246,7 @@ def mask_image(
     if names.default_zero_point is None:  # a mask has no use for it
         names = names.model_copy(update={"default_zero_point": 30.0})
     files = ExposurePaths(source.image, source.weight, source.flag)
-    image = read_image(files, source.hdu, ccd=source.ccd, keywords=names)
+    image = read_image(files, source.hdu, ccd=source.ccd, keywords=names, camera=camera, flags=flags)
     stars = BrightStars.none()
     if source.stars is not None:
         stars = stars_of_image(open_stars(source.stars), image, recipe)

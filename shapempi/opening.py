@@ -13,6 +13,7 @@ from pathlib import Path
 from shapempi import __version__
 from shapempi.config import Config, load
 from shapempi.crew import Setup
+from shapempi.description import KEPT_NAME, read_description
 from shapempi.engines.detection import make_detector
 from shapempi.engines.detection_engine import DetectionEngine
 from shapempi.engines.psf import make_engine
@@ -168,6 +169,7 @@ def open_run(draft: Draft, placed: Mapping[int, PlacedExposure], accept: Collect
     try:
         _keep_inputs(folder, inputs, plan, accept)
         folder.keep("config.toml", draft.path.read_bytes())
+        _keep_description(folder, config, draft.path)
         folder.keep("plan.json", plan.to_json().encode())
         inputs = replace(inputs, store=_keep_footprints(config, folder, placed))
         index = None if draft.stars is None else draft.stars.keep(folder.path)
@@ -176,6 +178,13 @@ def open_run(draft: Draft, placed: Mapping[int, PlacedExposure], accept: Collect
         raise
     setup = Setup(config, inputs, index, draft.masks, draft.selection, folder.path, folder.job, draft.digest)
     return Opening(setup, plan, folder, tuple(sorted(set(accept))))
+
+
+def _keep_description(folder: RunFolder, config: Config, path: Path) -> None:
+    """Keep a survey description of the user's, so that the run's configuration can be read whatever becomes of it."""
+    if config.survey.description.endswith(".toml"):
+        description = read_description(config.survey.description, path.parent / KEPT_NAME)
+        folder.keep(KEPT_NAME, description.text.encode())
 
 
 def _keep_footprints(config: Config, folder: RunFolder, placed: Mapping[int, PlacedExposure]) -> FootprintStore | None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import difflib
 import json
 import tomllib
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -17,7 +18,7 @@ from pydantic.fields import FieldInfo
 
 from shapempi.errors import ConfigError
 
-__all__ = ["REQUIRED", "Params", "group_of", "key", "parse"]
+__all__ = ["REQUIRED", "Params", "check", "group_of", "key", "parse", "read_tables"]
 
 #: Default of a key that the user must give.
 REQUIRED: Any = ...
@@ -51,6 +52,9 @@ def key(default: Any, doc: str, *, unit: str = "", **limits: Any) -> Any:
     return Field(default, description=doc, json_schema_extra={"unit": unit}, **limits)
 
 
+#: Characters of a wrong value that a message shows.
+_LONGEST = 200
+
 _Group = TypeVar("_Group", bound=Params)
 
 
@@ -77,17 +81,57 @@ def parse(group: type[_Group], text: str, name: str) -> _Group:
         If the text is not TOML, or a key is unknown, missing, of the wrong type or out of range; all wrong keys are
         named at once.
     """
+    return check(group, read_tables(text, name), lambda _: name)
+
+
+def read_tables(text: str, name: str) -> dict[str, Any]:
+    """Return the tables of a TOML file.
+
+    Parameters
+    ----------
+    text : str
+        The text.
+    name : str
+        Name of the file, for messages.
+
+    Raises
+    ------
+    ConfigError
+        If the text is not TOML.
+    """
     try:
-        values = tomllib.loads(text)
+        return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{name}: not a TOML file: {error}") from error
+
+
+def check(group: type[_Group], values: dict[str, Any], source: Callable[[Sequence[str]], str]) -> _Group:
+    """Make a parameter group from the tables of TOML files.
+
+    Parameters
+    ----------
+    group : type of Params
+        The group.
+    values : dict
+        The tables.
+    source : callable
+        Returns the name of the file that a key is from, by the path of the key.
+
+    Raises
+    ------
+    ConfigError
+        If a key is unknown, missing, of the wrong type or out of range; all wrong keys are named at once.
+    """
     try:
         # By way of JSON, because only there strict means what TOML means: lists are tuples, texts are paths, 1 is 1.0,
         # but "1" is no number and "yes" no truth.
         return group.model_validate_json(json.dumps(values, default=str), strict=True)
     except ValidationError as error:
-        lines = [_explain(group, dict(problem)) for problem in error.errors()]
-        raise ConfigError("\n".join(f"{name}: {line}" for line in lines)) from error
+        lines = []
+        for problem in error.errors():
+            where = [str(part) for part in problem["loc"]]
+            lines.append(f"{source(where)}: {_explain(group, dict(problem))}")
+        raise ConfigError("\n".join(lines)) from error
 
 
 def _explain(group: type[Params], problem: dict[str, Any]) -> str:
@@ -101,7 +145,9 @@ def _explain(group: type[Params], problem: dict[str, Any]) -> str:
         return f"unknown key {name!r}; {cure}"
     if problem["type"] == "missing":
         return f"the key {name!r} is required and missing"
-    return f"the key {name!r} has the value {problem['input']!r}: {problem['msg']}"
+    value = repr(problem["input"])
+    shown = value if len(value) <= _LONGEST else f"{value[:_LONGEST]} ..."
+    return f"the key {name!r} has the value {shown}: {problem['msg']}"
 
 
 def group_of(info: FieldInfo) -> type[Params] | None:

@@ -53,10 +53,10 @@ def select_stars(options: argparse.Namespace) -> int:
 def validate_psf(options: argparse.Namespace) -> int:
     """Compare the PSF models of a run with the stars held back from them."""
     kept = options.run / "config.toml"
-    params, title = ValidationParams(), None
+    params, title, camera = ValidationParams(), None, None
     if options.config is not None or kept.is_file():
         settings = load(options.config or kept)
-        params, title = settings.validation, settings.survey.name
+        params, title, camera = settings.validation, settings.survey.name, settings.input.camera
     result = validate_run(
         options.run,
         options.output,
@@ -66,6 +66,7 @@ def validate_psf(options: argparse.Namespace) -> int:
         figures=options.figures,
         title=title,
         params=params,
+        camera=camera,
         n_threads=int(os.environ.get("OMP_NUM_THREADS", "1").partition(",")[0] or 1),
     )
     print("\n".join(result.lines))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from shapempi.catalog import empty_table
+from shapempi.catalog import empty_table, fitted
 from shapempi.errors import ConfigError
 from shapempi.gather import read_plan
 from shapempi.ids import CcdId
@@ -136,7 +136,7 @@ class RunPsf:
 
 
 def _status_row(ccd: CcdId | None, status: str, n_star: int, chi2: float, reason: str) -> np.ndarray:
-    row = empty_table(STATUS_COLUMNS, 1)
+    row = empty_table(fitted(STATUS_COLUMNS, exposure=-1 if ccd is None else ccd.exposure), 1)
     row["EXP"], row["CCD"] = (-1, -1) if ccd is None else (ccd.exposure, ccd.ccd)
     row["STATUS"], row["REASON"] = status.encode(), reason.encode("ascii", "replace")
     row["ACCEPTED"], row["CHI2"] = n_star, chi2

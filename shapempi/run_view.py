@@ -28,8 +28,8 @@ from shapempi.wcs import angular_distance
 
 __all__ = ["ObjectId", "RunView"]
 
-_CCD = re.compile(r"(?:ccd:)?(\d{4,8})-(\d{1,3})")
-_TILE = re.compile(r"(?:tile:)?(\d{3}[.-]\d{3})(?::(\d+))?")
+_CCD = re.compile(r"(?:ccd:)?(\d{4,14})-(\d{1,4})")
+_TILE = re.compile(r"(?:tile:)?(\d{3,5}[.-]\d{3,5})(?::(\d+))?")
 
 _Name = TypeVar("_Name", CcdId, TileId)
 
@@ -216,7 +216,7 @@ class RunView:
         tiles = [plan.tile for plan in self.plan.tiles if plan.tile.uid in self.done] if tile is None else [tile]
         best: tuple[float, ObjectId] | None = None
         for each in tiles:
-            if tile is None and not _close(each, ra, dec):
+            if tile is None and not self._close(each, ra, dec):
                 continue
             table = self.reader.read(self.need(each.uid), names=("objects",)).arrays["objects"]
             if not len(table):
@@ -230,8 +230,8 @@ class RunView:
             raise ConfigError(f"{self.folder}: no object within {_NEAR:.0f} arcsec of {ra} {dec}{nearest}")
         return best[1]
 
-
-def _close(tile: TileId, ra: float, dec: float) -> bool:
-    """Say whether a tile may reach a position: they are half a degree wide."""
-    tile_ra, tile_dec = tile.centre
-    return float(angular_distance(np.array(tile_ra), np.array(tile_dec), ra, dec)) < 1.0
+    def _close(self, tile: TileId, ra: float, dec: float) -> bool:
+        """Say whether a tile may reach a position: they are hardly wider than the steps of the grid."""
+        grid = self.settings.input.tile_grid
+        tile_ra, tile_dec = grid.centre(tile)
+        return float(angular_distance(np.array(tile_ra), np.array(tile_dec), ra, dec)) < 2.0 * grid.step

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shlex
 import shutil
@@ -22,8 +23,8 @@ from shapempi.sim.write import SurveyFiles
 
 __all__ = ["Launcher", "grown", "measure_scaling", "placed"]
 
-#: Distance of the tiles that weak scaling adds, in the survey's grid: two degrees, so that no camera sees two groups.
-_TILE_STEP = 4
+#: Distance of the tiles that weak scaling adds [deg], so that no camera sees two groups.
+_DISTANCE = 2.0
 #: Time that a launcher gets to end its ranks before it is killed [s].
 _GRACE = 10.0
 
@@ -133,9 +134,10 @@ def grown(settings: Config, factor: int) -> Config:
     simulation = settings.simulation
     assert simulation is not None
     ids = simulation.tile_ids
-    stride = max(tile.x for tile in ids) - min(tile.x for tile in ids) + _TILE_STEP
+    grid = settings.input.tile_grid
+    stride = max(tile.x for tile in ids) - min(tile.x for tile in ids) + math.ceil(_DISTANCE / grid.step)
     copies = [TileId(tile.x + stride * copy, tile.y) for copy in range(factor) for tile in ids]
-    if max(tile.x for tile in copies) > 999:
+    if not all(grid.has(tile) for tile in copies):
         raise ConfigError(f"{len(copies)} tiles have no place east of {ids[0]}: begin farther west, or use fewer ranks")
     tiles = tuple(str(tile) for tile in copies)
     return settings.model_copy(update={"simulation": simulation.model_copy(update={"tiles": tiles})})

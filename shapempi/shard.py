@@ -11,6 +11,7 @@ from shapempi.catalog import Column
 from shapempi.ids import CcdId
 from shapempi.product import Location
 from shapempi.survey.graph import SurveyPlan, TilePlan
+from shapempi.tile_grid import CFIS_GRID, TileGrid
 from shapempi.units import blocks_by_tile, complete
 
 __all__ = ["Shard", "TileParts", "make_shards"]
@@ -49,12 +50,18 @@ class Shard:
         The CCDs whose stars it has, sorted, and where they lie.
     made_from : str
         Fingerprint of all that it is made from: the same, and the file need not be written again.
+    grid : TileGrid
+        The grid of the tiles.
+    exposure : int
+        Largest number of an exposure of the whole catalogue; see `shapempi.catalog.fitted`.
     """
 
     path: Path
     tiles: tuple[TileParts, ...]
     ccds: tuple[tuple[CcdId, Location | None], ...]
     made_from: str
+    grid: TileGrid = CFIS_GRID
+    exposure: int = 0
 
 
 def make_shards(
@@ -92,6 +99,7 @@ def make_shards(
         for tile in tiles[edges[index] : edges[index + 1]]:
             for ccd in tile.ccds:
                 owner.setdefault(ccd, index)
+    exposure = max((ccd.exposure for ccd in plan.ccds), default=0)
     shards = []
     for index in range(n_shard):
         parts = tuple(
@@ -101,7 +109,7 @@ def make_shards(
         ccds = tuple((ccd, done.get(ccd.uid)) for ccd in plan.ccds if owner.get(ccd, 0) == index)
         digest = hashlib.sha256("\n".join(_sources(parts, ccds, columns)).encode()).hexdigest()
         path = output / f"catalogue-{index:05d}-of-{n_shard:05d}.h5" if in_folder else output
-        shards.append(Shard(path, parts, ccds, digest))
+        shards.append(Shard(path, parts, ccds, digest, plan.grid, exposure))
     return shards
 
 

@@ -21,7 +21,7 @@ from shapempi.ids import BlockId, CcdId, TileId
 from shapempi.mpi.unit import Unit
 from shapempi.product import Product
 from shapempi.survey.graph import CCD_SECONDS, TILE_SECONDS, SurveyPlan, TilePlan
-from shapempi.survey.sky_order import sky_order
+from shapempi.survey.sky_order import side_of, sky_order
 
 __all__ = [
     "AHEAD",
@@ -134,7 +134,8 @@ def first_units(plan: SurveyPlan, n_worker: int = 1, block: BlockCost = _NATIVE)
     list of Unit
         CCDs, then tiles.
     """
-    places = {tile.tile: place for place, tile in enumerate(sorted(plan.tiles, key=lambda t: sky_order(t.tile)))}
+    side = side_of(tile.tile for tile in plan.tiles)
+    places = {tile.tile: place for place, tile in enumerate(sorted(plan.tiles, key=lambda t: sky_order(t.tile, side)))}
     regions: dict[CcdId, int] = {}  # of a CCD: that of the first tile which needs it
     for tile in plan.tiles:
         for ccd in tile.ccds:

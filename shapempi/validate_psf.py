@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from shapempi.camera import Camera
 from shapempi.errors import ConfigError
 from shapempi.io.atomic import replacing
 from shapempi.io.full_starcat import FULL_STARCAT_INPUT, write_full_starcat
@@ -78,6 +79,7 @@ def validate_run(
     figures: bool = True,
     title: str | None = None,
     params: ValidationParams | None = None,
+    camera: Camera | None = None,
     n_threads: int = 1,
 ) -> Validated:
     """Compare the PSF models of a run with the stars that were held back from them.
@@ -100,6 +102,8 @@ def validate_run(
         Name of the survey for headings; the name of the run's folder by default.
     params : ValidationParams, optional
         Samples, bins, requirements.
+    camera : Camera, optional
+        The survey's camera; MegaCam by default.
     n_threads : int, optional
         Threads of the rho statistics; with one, all numbers have the same bits every time.
 
@@ -123,7 +127,7 @@ def validate_run(
         wanted = _wanted(exposures, held_back, source)
         claim(folder, (*_FILES, _EXPOSURES), "validation", overwrite=overwrite)
         heading = run.resolve().name if title is None else title
-        validation = _Validation(tables, held_back, folder, heading, params, n_threads, figures=figures)
+        validation = _Validation(tables, held_back, folder, heading, params, camera, n_threads, figures=figures)
         return validation.make(wanted)
 
 
@@ -151,6 +155,7 @@ class _Validation:
         folder: Path,
         title: str,
         params: ValidationParams,
+        camera: Camera | None,
         n_threads: int,
         *,
         figures: bool,
@@ -160,6 +165,7 @@ class _Validation:
         self._folder = folder
         self._title = title
         self._params = params
+        self._camera = camera
         self._n_threads = n_threads
         self._figures = figures
         self._paths: list[Path] = []
@@ -172,7 +178,7 @@ class _Validation:
             self._notes.append("no held-back star is good: there is nothing to validate the models by")
         samples = self._samples()
         status = self._status()
-        layout = layout_of(self._ccds(status), rows["x"], rows["y"], params.layout)
+        layout = layout_of(self._ccds(status), rows["x"], rows["y"], params.layout, self._camera)
         bright = next(each for each in samples if each.name.startswith("bright"))
         judged = bright if len(bright.sample.rows) else samples[0]
         table = self._rho(rows, self._folder, self._title)
@@ -253,11 +259,12 @@ class _Validation:
         self._draw("ccd_stack.png", draw_ccd_stack, stack, layout)
         self._draw("whiskers.png", draw_whiskers, whiskers, layout)
         x0, x1, y0, y1 = layout.section
+        right, up = layout.directions
         attributes = {
             "camera": layout.name,
             "section": f"[{x0}:{x1},{y0}:{y1}]",
-            "axes": "panel, y, x; of focal_plane and whiskers y runs North and x West, of ccd_stack as read out",
-            "shapes": "reduced shear in the frame of the focal plane (West, North), which is the CCDs' pixel frame",
+            "axes": f"panel, y, x; of focal_plane and whiskers y runs {up} and x {right}, of ccd_stack as read out",
+            "shapes": f"reduced shear in the frame of the focal plane ({right}, {up}), which is the CCDs' pixel frame",
         }
         maps = {"focal_plane": focal, "whiskers": whiskers, "ccd_stack": stack}
         arrays = {name: _arrays(found, None if found is stack else layout) for name, found in maps.items()}
@@ -322,10 +329,11 @@ def _arrays(found: MeanMap, layout: CameraLayout | None) -> dict[str, NamedArray
     if layout is not None:
         for name, unit, meaning in (
             ("ccd", "", "CCD of each panel"),
-            ("west", "pixel", "centre of the CCD from the centre of the mosaic, to the West"),
-            ("north", "pixel", "the same to the North"),
             ("upside_down", "", "1 if the CCD is read out upside down, and its panel turned"),
         ):
             values = np.array([getattr(panel, name) for panel in layout.panels], dtype=float)
-            arrays[name] = (values.astype(int) if unit == "" else values, unit, meaning)
+            arrays[name] = (values.astype(int), unit, meaning)
+        for axis, end in zip(("x", "y"), layout.directions, strict=True):
+            places = np.array([getattr(panel, axis) for panel in layout.panels], dtype=float)
+            arrays[end.lower()] = (places, "pixel", f"centre of the CCD from the centre of the mosaic, to the {end}")
     return arrays

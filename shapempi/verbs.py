@@ -22,6 +22,7 @@ from shapempi.catalogue_verbs import refuse_options
 from shapempi.chain import calibrate_chain, check_chain
 from shapempi.config import Config, commented_toml, load
 from shapempi.config import reference as key_reference
+from shapempi.description import description_names, read_description
 from shapempi.errors import ConfigError, ShapempiError
 from shapempi.export_ldac import export_tiles
 from shapempi.flags import ObjectFlag, PixelFlag
@@ -40,6 +41,7 @@ from shapempi.sim.params import SimulationParams
 from shapempi.sim.simulate import expected_size, simulate_survey
 from shapempi.sim.write import SurveyFiles
 from shapempi.survey.graph import make_plan
+from shapempi.survey.input_params import InputParams
 from shapempi.survey.inputs import find_inputs
 from shapempi.survey.sky_masks import SkyColumn, open_sky_masks
 from shapempi.units import BlockCost, predicted_seconds
@@ -49,30 +51,42 @@ __all__ = ["ACCEPTABLE", "EXPORTS", "calibrate", "config", "export", "gather", "
 
 def simulate(options: argparse.Namespace) -> int:
     """Make the survey that a configuration's table [simulation] describes."""
-    survey: tuple[SimulationParams, Path] | None = None
+    survey: tuple[SimulationParams, Path, InputParams] | None = None
     failure: ConfigError | None = None
     with connect() as comm:
         if comm.rank == 0:
             try:
                 survey = _simulation(options.config)
-                print(f"{survey[1]}: {expected_size(survey[0])}", flush=True)
+                size = expected_size(survey[0], survey[2].tile_grid, survey[2].camera)
+                print(f"{survey[1]}: {size}", flush=True)
             except ConfigError as error:
                 failure = error
         survey = comm.share(survey)
         if survey is not None:
             with counter("simulate", shown=comm.rank == 0) as progress:
-                simulate_survey(*survey, comm=comm, progress=progress, overwrite=options.overwrite)
+                simulated, folder, given = survey
+                simulate_survey(
+                    simulated,
+                    folder,
+                    comm=comm,
+                    progress=progress,
+                    overwrite=options.overwrite,
+                    grid=given.tile_grid,
+                    mosaic=given.camera,
+                    names=given,
+                )
     if failure is not None:
         raise failure  # on rank 0 only: one message
     return 0
 
 
-def _simulation(path: Path) -> tuple[SimulationParams, Path]:
-    """Return the simulation that a configuration describes and the folder of its survey."""
+def _simulation(path: Path) -> tuple[SimulationParams, Path, InputParams]:
+    """Return the simulation that a configuration describes, the folder of its survey, and the form of its files."""
     settings = load(path)
     if settings.simulation is None:
         raise ConfigError(f"{path}: there is no table [simulation], so nothing to simulate")
-    return settings.simulation, _survey_folder(settings)
+    settings.input.check_simulation()
+    return settings.simulation, _survey_folder(settings), settings.input
 
 
 def _survey_folder(settings: Config) -> Path:
@@ -274,6 +288,12 @@ def config(options: argparse.Namespace) -> int:
         )
         flags = (("shape_flags", ObjectFlag), ("flags_<type>", FitFlag), ("IMAFLAGS_ISO", PixelFlag))
         print(column_reference(tables, flags), end="")
+    if options.surveys:
+        names = description_names()
+        width = max(len(name) for name in names)
+        print("\n".join(f"{name:{width}s}  {read_description(name).title}" for name in names))
+    if options.survey is not None:
+        print(read_description(options.survey).text, end="")
     if options.template:
         print(commented_toml(TEMPLATE), end="")
     if options.config is not None:
@@ -281,8 +301,8 @@ def config(options: argparse.Namespace) -> int:
         print(
             settings.run.folder if options.run_folder else f"{options.config}: valid, fingerprint {settings.digest()}"
         )
-    elif not (options.reference or options.columns or options.template):
-        raise ConfigError("name a file to check, or give --reference, --columns or --template")
+    elif not (options.reference or options.columns or options.template or options.surveys or options.survey):
+        raise ConfigError("name a file to check, or give --reference, --columns, --template or --surveys")
     return 0
 
 

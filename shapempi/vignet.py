@@ -31,7 +31,7 @@ class VignetStack:
         dudx, dudy, dvdx, dvdy [arcsec/pixel], u West, v North.
     offset : ndarray of float64 [n, 2]
         dx, dy [pixel]: the object's position minus the centre of the stamp.
-    exposure, ccd : ndarray of int32 [n]
+    exposure, ccd : ndarray of int64, int32 [n]
         Where each epoch comes from.
     """
 

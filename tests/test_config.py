@@ -57,7 +57,7 @@ def test_little_is_enough(tmp_path):
             "[tile.detection.program]\nfiltre = 'f'\n",
             "unknown key 'tile.detection.program.filtre'; did you mean 'filter'?",
         ),
-        ("[survey]\nxyz = 1\n", "unknown key 'survey.xyz'; known keys: name, seed"),
+        ("[survey]\nxyz = 1\n", "unknown key 'survey.xyz'; known keys: name, seed, description"),
     ],
 )
 def test_an_unknown_key(tmp_path, text, complaint):
@@ -117,15 +117,16 @@ def test_an_older_key_still_says_what_it_said(tmp_path, old, new):
 def test_what_is_required(tmp_path):
     assert complaints(tmp_path, NEEDED.replace('folder = "r"', "")) == ["the key 'run.folder' is required and missing"]
     assert complaints(tmp_path, "") == [
-        "the key 'input' is required and missing",
+        "the key 'input.exposure_folder' is required and missing",
+        "the key 'input.tile_folder' is required and missing",
         "the key 'run' is required and missing",
     ]
 
 
 def test_everything_wrong_is_said_at_once(tmp_path):
     lines = complaints(tmp_path, "[survey]\nsed = 1\nseed = -1\n[run]\nblock_size = 0\n")
-    assert len(lines) == 5
-    for name in ("survey.sed", "survey.seed", "run.folder", "run.block_size", "input"):
+    assert len(lines) == 6
+    for name in ("survey.sed", "survey.seed", "run.folder", "run.block_size", "input.tile_folder"):
         assert any(f"{name!r}" in line for line in lines)
 
 

@@ -12,7 +12,20 @@ import shapempi
 PACKAGE = Path(shapempi.__file__).parent
 
 BOTTOM = {"errors", "flags", "interrupt", "kernels"}
-NOUNS = {"catalog", "ids", "image", "megacam", "params", "product", "psf", "vignet", "wcs"}
+NOUNS = {
+    "camera",
+    "catalog",
+    "description",
+    "exposure_number",
+    "ids",
+    "image",
+    "params",
+    "product",
+    "psf",
+    "tile_grid",
+    "vignet",
+    "wcs",
+}
 GROUND = BOTTOM | NOUNS
 # survey knows which inputs a survey has; it sits below the stages that read them.
 SURVEY = {"survey", "io"} | GROUND
@@ -92,7 +105,7 @@ MAY_IMPORT = {
         *("run_view", "run_psf", "interpolate", "export_ldac", "masking", "selection", "star_catalogue", "grammar"),
         *BELOW_CONFIG,
     },
-    "look_verbs": {"look", "look_file", "look_unit", "look_object", "run_view"} | SURVEY,
+    "look_verbs": {"config", "look", "look_file", "look_unit", "look_object", "run_view"} | SURVEY,
     "look_object": {"look", "run_view", "stages", "measure", "report"} | SURVEY,  # one object in all epochs
     "look_unit": {"look", "run_view", "measure", "report"} | SURVEY,  # CCDs and tiles of a run
     "look_file": {"look", "report"} | SURVEY,

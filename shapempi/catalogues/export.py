@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from shapempi.catalog import Column
+from shapempi.catalog import Column, fitted
 from shapempi.catalogues.opened import OpenCatalogue, open_catalogue
 from shapempi.errors import ConfigError
 from shapempi.grammar import Translation, translation
@@ -118,7 +118,8 @@ def _translation(catalogue: OpenCatalogue, chosen: Chosen) -> Translation:
     if chosen.columns is not None:
         names = read_column_list(chosen.columns, names, f"the catalogue {catalogue.path} ({chosen.grammar} names)")
     part = translation(chosen.grammar, catalogue.names, [name for name in names if name not in own])
-    columns = tuple(known[name] for name in names)
+    kinds = {column.name: column.dtype for column in catalogue.columns}
+    columns = fitted((known[name] for name in names), tile_width=np.dtype(kinds.get("tile", "S0")).itemsize)
     needs = (*part.needs, *(name for name in names if name in own))
     return Translation(columns, needs, _joined(part, columns, own))
 

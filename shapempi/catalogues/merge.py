@@ -12,6 +12,7 @@ from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +22,13 @@ import numpy as np
 from shapempi.catalog import Column
 from shapempi.catalogues.export import Progress, silent
 from shapempi.catalogues.opened import STEP, OpenCatalogue, applied_step, catalogue_files, open_catalogue
-from shapempi.catalogues.primaries import NEIGHBOUR, TilePositions, primaries
+from shapempi.catalogues.primaries import TilePositions, primaries
 from shapempi.catalogues.tile_rows import Span, index_tiles, read_spans
 from shapempi.errors import ConfigError, DataError, MissingInputError
 from shapempi.ids import TileId
-from shapempi.io.catalog import TableWriter, create_catalogue, read_attributes, read_missing, refuse_existing
+from shapempi.io.catalog import GRID, TableWriter, create_catalogue, read_attributes, read_missing, refuse_existing
 from shapempi.io.column_list import read_column_list
+from shapempi.tile_grid import CFIS_GRID, TileGrid
 from shapempi.wcs import angular_distance
 
 __all__ = ["KEPT", "Merged", "merge"]
@@ -107,6 +109,21 @@ class _Survey:
     inputs: list[_Input]
     owner: dict[TileId, _Input]
     _positions: OrderedDict[TileId, TilePositions] = field(default_factory=OrderedDict)
+
+    @cached_property
+    def grid(self) -> TileGrid:
+        """The grid of the tiles.
+
+        Raises
+        ------
+        ConfigError
+            If the inputs have different ones.
+        """
+        found = {str(each.get(GRID, "")): source.path for source in self.inputs for each in source.attributes}
+        if len(found) > 1:
+            raise ConfigError(f"{' and '.join(map(str, found.values()))} have tiles on different grids")
+        text = next(iter(found), "")
+        return TileGrid.model_validate_json(text) if text else CFIS_GRID
 
     @property
     def tiles(self) -> list[TileId]:
@@ -349,6 +366,8 @@ def _attributes(survey: _Survey, step: float | None) -> dict[str, Any]:
         "made_from": hashlib.sha256("\n".join(made_from).encode()).hexdigest(),
         "merged_from": "\n".join(str(each.path) for each in survey.inputs)[:60_000],
     }
+    if survey.grid != CFIS_GRID:
+        found[GRID] = survey.grid.model_dump_json()
     return found if step is None else {**found, STEP: step}
 
 
@@ -360,14 +379,14 @@ def _write_catalogue(
     writer = TableWriter(file, "catalogue", columns, n_row)
     names = [column.name for column in columns]
     tiles = survey.tiles
-    centres = np.array([tile.centre for tile in tiles])
+    centres = np.array([survey.grid.centre(tile) for tile in tiles])
     n_primary = 0
     for done, tile in enumerate(tiles, start=1):
         source = survey.owner[tile]
         rows = read_spans(source.tables["catalogue"], source.spans[tile], names)
-        away = angular_distance(centres[:, 0], centres[:, 1], *tile.centre)
-        near = [survey.positions(tiles[k]) for k in np.flatnonzero(away < NEIGHBOUR) if tiles[k] != tile]
-        own = primaries(survey.positions(tile), near)
+        away = angular_distance(centres[:, 0], centres[:, 1], *survey.grid.centre(tile))
+        near = [survey.positions(tiles[k]) for k in np.flatnonzero(away < survey.grid.reach) if tiles[k] != tile]
+        own = primaries(survey.positions(tile), near, survey.grid)
         rows["FLAG_TILING"] = own
         n_primary += int(own.sum())
         writer.append(rows[np.lexsort((rows["NUMBER"], rows["ra"], rows["dec"]))])
@@ -418,7 +437,7 @@ def _write_by_ccd(file: h5py.File, survey: _Survey, name: str, ccd: str) -> int:
 
 def _key(exposure: Any, ccd: Any) -> Any:
     """Return one number for a CCD."""
-    return exposure * 1000 + ccd
+    return exposure * 10_000 + ccd
 
 
 def _ccd_owners(inputs: Sequence[_Input]) -> Mapping[tuple[int, int], int]:

@@ -18,12 +18,11 @@ from scipy.spatial import KDTree
 
 from shapempi.ids import TileId
 from shapempi.survey.grid import primary_of
+from shapempi.tile_grid import CFIS_GRID, TileGrid
 from shapempi.wcs import angular_distance, tangent_offset, unit_vectors
 
-__all__ = ["NEIGHBOUR", "SAME", "TilePositions", "primaries"]
+__all__ = ["SAME", "TilePositions", "primaries"]
 
-#: Largest distance between the centres of tiles that can overlap [deg]: tiles are half a degree wide.
-NEIGHBOUR = 0.8
 #: Largest distance between measurements of one object in several tiles [arcsec].
 SAME = 1.0
 #: How far around a tile its neighbours' objects are looked at [arcsec].
@@ -47,7 +46,7 @@ class TilePositions:
     dec: np.ndarray
 
 
-def primaries(own: TilePositions, others: Sequence[TilePositions]) -> np.ndarray:
+def primaries(own: TilePositions, others: Sequence[TilePositions], grid: TileGrid = CFIS_GRID) -> np.ndarray:
     """Return which objects of a tile are primary.
 
     The answers for all tiles of a survey fit together: of every group of measurements one is primary.
@@ -57,7 +56,9 @@ def primaries(own: TilePositions, others: Sequence[TilePositions]) -> np.ndarray
     own : TilePositions
         The tile.
     others : sequence of TilePositions
-        All other tiles with centres within NEIGHBOUR.
+        All other tiles with centres within `grid.reach`.
+    grid : TileGrid, optional
+        The grid of the tiles.
 
     Returns
     -------
@@ -67,8 +68,8 @@ def primaries(own: TilePositions, others: Sequence[TilePositions]) -> np.ndarray
     parts = sorted([own, *others], key=lambda part: part.tile)
     tiles = [part.tile for part in parts]
     place = tiles.index(own.tile)
-    result = primary_of(own.ra, own.dec, tiles) == place
-    near = [np.flatnonzero(_beside(part, own)) for part in parts]
+    result = primary_of(own.ra, own.dec, tiles, grid) == place
+    near = [np.flatnonzero(_beside(part, own, grid)) for part in parts]
     first = np.cumsum([0, *(len(rows) for rows in near)])
     ra, dec = (np.concatenate([getattr(p, n)[k] for p, k in zip(parts, near, strict=True)]) for n in ("ra", "dec"))
     tile = np.repeat(np.arange(len(parts)), np.diff(first))
@@ -84,28 +85,28 @@ def primaries(own: TilePositions, others: Sequence[TilePositions]) -> np.ndarray
     for members in np.split(order, np.flatnonzero(np.diff(group[order])) + 1):
         ours = members[tile[members] == place]
         if len(ours):
-            winner = members[_winner(ra[members], dec[members], tile[members], tiles)]
+            winner = members[_winner(ra[members], dec[members], tile[members], tiles, grid)]
             result[near[place][ours - first[place]]] = ours == winner
     return result
 
 
-def _winner(ra: np.ndarray, dec: np.ndarray, tile: np.ndarray, tiles: Sequence[TileId]) -> int:
+def _winner(ra: np.ndarray, dec: np.ndarray, tile: np.ndarray, tiles: Sequence[TileId], grid: TileGrid) -> int:
     """Return which member of a group is primary: that of the tile of the first member's position, or nearest to it."""
-    home = primary_of(ra[:1], dec[:1], tiles)[0]
+    home = primary_of(ra[:1], dec[:1], tiles, grid)[0]
     if np.any(tile == home):
         return int(np.argmax(tile == home))
-    centres = np.array([tiles[k].centre for k in tile])
+    centres = np.array([grid.centre(tiles[k]) for k in tile])
     return int(np.argmin(angular_distance(centres[:, 0], centres[:, 1], ra[0], dec[0])))
 
 
-def _beside(part: TilePositions, own: TilePositions) -> np.ndarray:
+def _beside(part: TilePositions, own: TilePositions, grid: TileGrid) -> np.ndarray:
     """Return which objects of a tile lie where another one has objects, and a little around."""
     finite = np.isfinite(part.ra) & np.isfinite(part.dec)
     known = np.isfinite(own.ra) & np.isfinite(own.dec)
     if not known.any() or not finite.any():
         return np.zeros(len(part.ra), dtype=bool)
-    centre = own.tile.centre
-    near = finite & (angular_distance(part.ra, part.dec, *centre) < 2 * NEIGHBOUR)
+    centre = grid.centre(own.tile)
+    near = finite & (angular_distance(part.ra, part.dec, *centre) < 2 * grid.reach)
     inside = near.copy()
     for ours, theirs in zip(
         tangent_offset(own.ra[known], own.dec[known], *centre), tangent_offset(part.ra, part.dec, *centre), strict=True

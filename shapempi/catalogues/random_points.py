@@ -15,6 +15,7 @@ import numpy as np
 
 from shapempi.ids import TileId
 from shapempi.survey.grid import primary_of
+from shapempi.tile_grid import CFIS_GRID, TileGrid
 from shapempi.wcs import Wcs
 
 __all__ = ["Accept", "FreePixels", "draw_points", "free_pixels"]
@@ -51,7 +52,9 @@ class FreePixels:
     inside: Accept
 
 
-def free_pixels(mask: np.ndarray, wcs: Wcs, tile: TileId, tiles: Sequence[TileId] | None) -> FreePixels:
+def free_pixels(
+    mask: np.ndarray, wcs: Wcs, tile: TileId, tiles: Sequence[TileId] | None, grid: TileGrid = CFIS_GRID
+) -> FreePixels:
     """Find the pixels on which points may lie.
 
     Parameters
@@ -65,10 +68,12 @@ def free_pixels(mask: np.ndarray, wcs: Wcs, tile: TileId, tiles: Sequence[TileId
     tiles : sequence of TileId or None
         The tiles of the survey near by, this one among them: then a pixel belongs to the tile if its position is
         primary there.  None: all pixels belong to it.
+    grid : TileGrid, optional
+        The grid of the tiles.
     """
     ny, nx = mask.shape
     y_edge, x_edge = (np.append(np.arange(0, n, _SIDE), n) for n in (ny, nx))
-    inside = _everywhere if tiles is None else partial(_primary, tile, tuple(tiles))
+    inside = _everywhere if tiles is None else partial(_primary, tile, tuple(tiles), grid)
     own = np.ones(mask.shape, dtype=bool) if tiles is None else _own_pixels(wcs, y_edge, x_edge, inside)
     free = own & (mask == 0)
     y, x = (0.5 * (edge[:-1] + edge[1:] - 1) for edge in (y_edge, x_edge))
@@ -90,8 +95,8 @@ def _everywhere(ra: np.ndarray, dec: np.ndarray) -> np.ndarray:
     return np.ones(len(ra), dtype=bool)
 
 
-def _primary(tile: TileId, tiles: Sequence[TileId], ra: np.ndarray, dec: np.ndarray) -> np.ndarray:
-    return primary_of(ra, dec, tiles) == tiles.index(tile)
+def _primary(tile: TileId, tiles: Sequence[TileId], grid: TileGrid, ra: np.ndarray, dec: np.ndarray) -> np.ndarray:
+    return primary_of(ra, dec, tiles, grid) == tiles.index(tile)
 
 
 def _own_pixels(wcs: Wcs, y_edge: np.ndarray, x_edge: np.ndarray, inside: Accept) -> np.ndarray:

@@ -9,9 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from shapempi.catalog import Column
+from shapempi.catalog import Column, fitted
 from shapempi.catalogues.export import Progress, silent
-from shapempi.catalogues.primaries import NEIGHBOUR
 from shapempi.catalogues.random_points import Accept, FreePixels, draw_points, free_pixels
 from shapempi.errors import ConfigError, DataError, MissingInputError
 from shapempi.ids import TileId
@@ -174,7 +173,8 @@ def make_randoms(
     tiles = sorted({plan.tile for run in runs for plan in run.view.plan.tiles})
     found: list[RandomTile] = []
     missing: list[str] = []
-    layout = Layout("RANDOM", RANDOM_COLUMNS, None, {"SEED": params.seed})
+    width = max((run.view.settings.input.tile_grid.width for run in runs), default=0)
+    layout = Layout("RANDOM", fitted(RANDOM_COLUMNS, tile_width=width), None, {"SEED": params.seed})
     with create_table(output, layout, kind, overwrite=overwrite) as sink:
         for done, tile in enumerate(tiles, start=1):
             try:
@@ -256,12 +256,13 @@ def _write_tile(
 ) -> tuple[RandomTile, str]:
     """Write the points of one tile; returns what it is, and why it has too few points."""
     mask, wcs = run.mask(tile)
+    grid = run.view.settings.input.tile_grid
     near = None
     if not params.whole_tile:
-        centres = np.array([each.centre for each in tiles])
-        away = angular_distance(centres[:, 0], centres[:, 1], *tile.centre)
-        near = [each for each, distance in zip(tiles, away, strict=True) if distance < NEIGHBOUR]
-    region = free_pixels(mask, wcs, tile, near)
+        centres = np.array([grid.centre(each) for each in tiles])
+        away = angular_distance(centres[:, 0], centres[:, 1], *grid.centre(tile))
+        near = [each for each, distance in zip(tiles, away, strict=True) if distance < grid.reach]
+    region = free_pixels(mask, wcs, tile, near, grid)
     rng = np.random.default_rng([params.seed, tile.x, tile.y])
     rows, unmasked = _points(region, params, rng, accept, layout)
     rows["TILE_ID"] = str(tile).encode()

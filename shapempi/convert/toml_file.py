@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from shapempi.config import Config, keys, toml_value, unit_of
+from shapempi.config import Config, keys, parse, toml_value, unit_of
 from shapempi.convert.conversion import Conversion
 from shapempi.convert.note import Assignment
-from shapempi.params import parse
 
 __all__ = ["toml_text"]
 
@@ -67,7 +66,7 @@ def toml_text(conversion: Conversion, sources: Sequence[Path], name: str) -> str
                 lines.append(f"# In process; {_IN_PROCESS[table]}.")
         lines += _lines(key, dotted, values, unit_of(info))
     text = "\n".join(lines) + "\n"
-    parse(Config, text, name)
+    parse(text, name)
     return text
 
 

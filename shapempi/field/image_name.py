@@ -7,15 +7,17 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from shapempi.errors import ConfigError
+from shapempi.exposure_number import CFIS_NUMBER, ExposureNumber
 from shapempi.field.cfis import BAND, PIPELINE_EXPOSURE, PIPELINE_TILE, TILE_CATALOGUE
 from shapempi.ids import TileId
 from shapempi.io.id_list import ImageId
-from shapempi.survey.inputs import InputParams
+from shapempi.survey.input_params import InputParams
+from shapempi.tile_grid import CFIS_GRID, TileGrid
 
 __all__ = ["ImageNames", "NamePattern", "id_in_name", "pipeline_name"]
 
-_PLACES = {"{tile}": r"(?P<tile>\d{3}[.-]\d{3})", "{exposure}": r"(?P<exposure>\d{6,8})"}
-_TILE_IN_NAME = re.compile(r"(?<!\d)(\d{3}[.-]\d{3})(?!\d)")
+#: A tile and an exposure as the program writes them, which is how the pipeline's names have them.
+_PLAIN = {"{tile}": r"(?P<x>\d{3,5})[.-](?P<y>\d{3,5})", "{exposure}": r"(?P<exposure>\d{6,14})"}
 
 
 @dataclass(frozen=True)
@@ -28,10 +30,16 @@ class NamePattern:
         A file name with `{tile}` or `{exposure}` in the place of the ID.
     compressed : bool
         Only names that end in `.fz`; by default names with and without it are meant.
+    grid : TileGrid or None
+        How tiles are written; None: as the program writes them.
+    number : ExposureNumber or None
+        The same of the numbers of exposures.
     """
 
     template: str
     compressed: bool = False
+    grid: TileGrid | None = CFIS_GRID
+    number: ExposureNumber | None = CFIS_NUMBER
 
     @property
     def of_tiles(self) -> bool:
@@ -42,7 +50,12 @@ class NamePattern:
     def _form(self) -> re.Pattern[str]:
         """The names as a regular expression."""
         text = re.escape(self.template.removesuffix(".fz"))
-        for place, digits in _PLACES.items():
+        places = dict(_PLAIN)
+        if self.grid is not None:
+            places["{tile}"] = self.grid.pattern
+        if self.number is not None:
+            places["{exposure}"] = f"(?P<exposure>{self.number.written_pattern})"
+        for place, digits in places.items():
             text = text.replace(re.escape(place), digits)
         return re.compile(text + (r"\.?fz" if self.compressed else r"(\.?fz)?"))  # the pipeline writes fitsfz
 
@@ -51,14 +64,17 @@ class NamePattern:
         match = self._form.fullmatch(name)
         if match is None:
             return None
-        return TileId.parse(match["tile"]) if self.of_tiles else int(match["exposure"])
+        if self.of_tiles:
+            return TileId(int(match["x"]), int(match["y"]))
+        return int(re.sub(r"\D", "", match["exposure"]))
 
     def names(self, image: ImageId) -> tuple[str, ...]:
         """Return the names that an image may have, the usual one first."""
         if isinstance(image, TileId):
-            name = self.template.replace("{tile}", str(image))
+            name = self.template.replace("{tile}", str(image) if self.grid is None else self.grid.write(image))
         else:
-            name = self.template.replace("{exposure}", f"{image:07d}")
+            number = f"{image:07d}" if self.number is None else self.number.write(image)
+            name = self.template.replace("{exposure}", number)
         plain = name.removesuffix(".fz")
         if self.compressed:
             return (plain + ".fz",)
@@ -77,6 +93,10 @@ class ImageNames:
         Of an exposure, with `{exposure}`.
     flag_required : bool
         Whether an exposure without flags is refused by a run.
+    grid : TileGrid
+        How tiles are written.
+    number : ExposureNumber
+        How numbers of exposures are written.
     """
 
     tile: str
@@ -86,14 +106,26 @@ class ImageNames:
     weight: str
     flag: str
     flag_required: bool
+    grid: TileGrid = CFIS_GRID
+    number: ExposureNumber = CFIS_NUMBER
 
     @classmethod
     def of(cls, params: InputParams | None = None) -> ImageNames:
-        """Return the names of a configuration, or those that a configuration has by default."""
+        """Return the names of a configuration, or those that a configuration has by default.
+
+        Raises
+        ------
+        ConfigError
+            If every CCD has its own files.
+        """
         fields = InputParams.model_fields
+        if params is not None and params.single_ccds:
+            raise ConfigError(f"[input] image_name {params.image_name}: files of single CCDs are not known here")
 
         def value(name: str) -> str:
-            return str(fields[name].default if params is None else getattr(params, name))
+            if params is None:
+                return str(fields[name].default)
+            return str(getattr(params, name)).replace("{band}", params.band)
 
         return cls(
             tile=value("tile_name"),
@@ -103,6 +135,8 @@ class ImageNames:
             weight=value("weight_name"),
             flag=value("flag_name"),
             flag_required=True if params is None else params.flag_required,
+            grid=CFIS_GRID if params is None else params.tile_grid,
+            number=CFIS_NUMBER if params is None else params.exposure_number,
         )
 
     def in_band(self, band: str) -> ImageNames:
@@ -131,28 +165,31 @@ class ImageNames:
             "exposure_flag": self.flag,
             "cat": self.tile_catalogue,
         }
-        kinds = {kind: NamePattern(template) for kind, template in templates.items()}
+        kinds = {kind: self._pattern(template) for kind, template in templates.items()}
         packed = ("weight", "exposure", "exposure_weight", "exposure_flag")
-        return kinds | {f"{kind}.fz": NamePattern(templates[kind], compressed=True) for kind in packed}
+        return kinds | {f"{kind}.fz": self._pattern(templates[kind], compressed=True) for kind in packed}
+
+    def _pattern(self, template: str, *, compressed: bool = False) -> NamePattern:
+        return NamePattern(template, compressed, self.grid, self.number)
 
     @property
     def tiles(self) -> tuple[NamePattern, NamePattern]:
         """The names that tiles may have in a folder: the observatory's, the pipeline's."""
-        return NamePattern(self.tile), NamePattern(f"{PIPELINE_TILE[0]}-{{tile}}.fits")
+        return self._pattern(self.tile), NamePattern(f"{PIPELINE_TILE[0]}-{{tile}}.fits", grid=None)
 
     @property
     def exposures(self) -> tuple[NamePattern, NamePattern]:
         """The names that images of exposures may have in a folder: the observatory's, the pipeline's."""
-        return NamePattern(self.image), NamePattern(f"{PIPELINE_EXPOSURE[0]}-{{exposure}}.fits")
+        return self._pattern(self.image), NamePattern(f"{PIPELINE_EXPOSURE[0]}-{{exposure}}.fits", number=None)
 
     def roles(self, image: ImageId) -> dict[str, NamePattern]:
         """Return the files of a tile or an exposure by role: image, weight and, of exposures, flag."""
         if isinstance(image, TileId):
-            return {"image": NamePattern(self.tile), "weight": NamePattern(self.tile_weight)}
+            return {"image": self._pattern(self.tile), "weight": self._pattern(self.tile_weight)}
         return {
-            "image": NamePattern(self.image),
-            "weight": NamePattern(self.weight),
-            "flag": NamePattern(self.flag),
+            "image": self._pattern(self.image),
+            "weight": self._pattern(self.weight),
+            "flag": self._pattern(self.flag),
         }
 
 
@@ -176,7 +213,7 @@ def pipeline_name(role: str, image: ImageId, file_name: str, base: str = "") -> 
     return f"{base or usual[role]}-{number}" + (".fitsfz" if file_name.endswith(("fits.fz", "fitsfz")) else ".fits")
 
 
-def id_in_name(name: str) -> TileId | None:
+def id_in_name(name: str, grid: TileGrid = CFIS_GRID) -> TileId | None:
     """Return the tile in a file name of any form, such as CFIS.241.293.r.fits or CFIS_image-241-293.fits."""
-    found = _TILE_IN_NAME.findall(name)
-    return TileId.parse(found[0]) if len(found) == 1 else None
+    found = list(re.finditer(rf"(?<!\d){grid.pattern}(?!\d)", name))
+    return TileId(int(found[0]["x"]), int(found[0]["y"])) if len(found) == 1 else None

@@ -10,7 +10,6 @@ import numpy as np
 
 from shapempi.errors import DataError, MissingInputError
 from shapempi.field.image_name import NamePattern
-from shapempi.field.tile_search import centre_of
 from shapempi.ids import TileId
 from shapempi.io.exposure import CFIS_KEYWORDS, KeywordParams
 from shapempi.io.exposure_list import has_positions, read_exposure_list
@@ -19,6 +18,7 @@ from shapempi.io.id_list import ImageId, id_order, parse_id, written_id
 from shapempi.io.image_list import UNKNOWN_TIME, ListedImage
 from shapempi.io.text_list import read_column
 from shapempi.survey.footprints import read_footprints
+from shapempi.tile_grid import CFIS_GRID
 
 __all__ = ["Listing", "chosen_files", "files_of_folder", "files_of_list", "find_files", "listed_images"]
 
@@ -177,20 +177,21 @@ def listed_images(
         images = read_exposure_list(source)
         return Listing(tuple(sorted(images, key=lambda each: id_order(each.image))))
     if id_only:
-        return Listing(_placed(_ids_of_list(source, pattern, column or 0).items()))
+        return Listing(_placed(_ids_of_list(source, pattern, column or 0).items(), pattern))
     files, others = files_of_list(source, pattern, column or 0)
     if not files:
         raise DataError(
             f"{source}: none of the {len(others)} names has the form {pattern.template}, the first is {others[0]!r}; "
             "correct --type, --band or --column, or give --input-format ID_only for a list of IDs"
         )
-    return Listing(_placed((image, file.name) for image, file in files.items()), tuple(others))
+    return Listing(_placed(((image, file.name) for image, file in files.items()), pattern), tuple(others))
 
 
-def _placed(named: Iterable[tuple[ImageId, str]]) -> tuple[ListedImage, ...]:
+def _placed(named: Iterable[tuple[ImageId, str]], pattern: NamePattern) -> tuple[ListedImage, ...]:
     """Give tiles their centres; nobody knows those of exposures."""
+    grid = pattern.grid or CFIS_GRID
     return tuple(
-        ListedImage(image, name, *centre_of(image)) if isinstance(image, TileId) else ListedImage(image, name)
+        ListedImage(image, name, *grid.centre(image)) if isinstance(image, TileId) else ListedImage(image, name)
         for image, name in named
     )
 
@@ -218,7 +219,7 @@ def _of_folder(folder: Path, pattern: NamePattern, keywords: KeywordParams) -> L
             f"{folder}: there is no {pattern.template} in this folder; correct --input, --type or --band"
         )
     if pattern.of_tiles:
-        return Listing(_placed((image, path.name) for image, path in files.items()))
+        return Listing(_placed(((image, path.name) for image, path in files.items()), pattern))
     images, problems = [], []
     for image, path in files.items():
         assert isinstance(image, int)

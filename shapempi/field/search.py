@@ -8,12 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from shapempi.errors import DataError
-from shapempi.field.cfis import EXPOSURE_SIDE, MIN_EXPOSURE_TIME, TILE_SIDE, VALIDATED
+from shapempi.field.cfis import EXPOSURE_SIDE, MIN_EXPOSURE_TIME, VALIDATED
 from shapempi.field.sky_region import SkyRectangle, in_square
-from shapempi.field.tile_search import named_tile
+from shapempi.field.tile_search import named_tile, side_of
 from shapempi.ids import TileId
 from shapempi.io.id_list import ImageId
 from shapempi.io.image_list import UNKNOWN_TIME, ListedImage
+from shapempi.tile_grid import CFIS_GRID, TileGrid
 from shapempi.wcs import angular_distance
 
 __all__ = ["Cuts", "at_position", "cut_exposures", "in_area", "nearest_tile", "with_number"]
@@ -60,7 +61,7 @@ def _places(images: Sequence[ListedImage]) -> tuple[np.ndarray, np.ndarray]:
     return ra, dec
 
 
-def at_position(images: Sequence[ListedImage], ra: float, dec: float) -> list[ListedImage]:
+def at_position(images: Sequence[ListedImage], ra: float, dec: float, grid: TileGrid = CFIS_GRID) -> list[ListedImage]:
     """Return all images that hold a point: tiles with their overlap, exposures as squares of one degree.
 
     Parameters
@@ -69,18 +70,20 @@ def at_position(images: Sequence[ListedImage], ra: float, dec: float) -> list[Li
         Tiles or exposures.
     ra, dec : float
         The point [deg].
+    grid : TileGrid, optional
+        The grid of the tiles.
 
     Raises
     ------
     DataError
         If these are exposures and no position is known.
     """
-    side = TILE_SIDE if images and isinstance(images[0].image, TileId) else EXPOSURE_SIDE
+    side = side_of(grid) if images and isinstance(images[0].image, TileId) else EXPOSURE_SIDE
     held = in_square(ra, dec, *_places(images), side)
     return [image for image, holds in zip(images, held, strict=True) if holds]
 
 
-def nearest_tile(tiles: Sequence[ListedImage], ra: float, dec: float) -> ListedImage | None:
+def nearest_tile(tiles: Sequence[ListedImage], ra: float, dec: float, grid: TileGrid = CFIS_GRID) -> ListedImage | None:
     """Return the tile of a point among tiles that hold it: the grid's own if it is among them, else the nearest.
 
     Parameters
@@ -89,8 +92,10 @@ def nearest_tile(tiles: Sequence[ListedImage], ra: float, dec: float) -> ListedI
         What `at_position` returned.
     ra, dec : float
         The point [deg].
+    grid : TileGrid, optional
+        The grid of the tiles.
     """
-    own = named_tile(ra, dec)
+    own = named_tile(ra, dec, grid)
     for tile in tiles:
         if tile.image == own:
             return tile

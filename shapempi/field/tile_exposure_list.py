@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from shapempi.errors import ConfigError, DataError, MissingInputError
+from shapempi.exposure_number import CFIS_NUMBER, ExposureNumber
 from shapempi.field.image_name import NamePattern, id_in_name
 from shapempi.field.image_source import find_files
 from shapempi.ids import TileId
 from shapempi.io.id_list import written_id
 from shapempi.io.text import write_lines
 from shapempi.io.tile import tile_exposures, tile_image_hdu
+from shapempi.tile_grid import CFIS_GRID, TileGrid
 
 __all__ = ["TileExposures", "read_tile_exposures", "tile_files", "write_exposure_list"]
 
@@ -44,7 +46,9 @@ class TileExposures:
         return [written_id(exposure) for exposure in self.exposures]
 
 
-def tile_files(sources: Sequence[Path], patterns: Sequence[NamePattern]) -> dict[TileId, Path]:
+def tile_files(
+    sources: Sequence[Path], patterns: Sequence[NamePattern], grid: TileGrid = CFIS_GRID
+) -> dict[TileId, Path]:
     """Find the tiles among files and folders.
 
     Parameters
@@ -53,6 +57,8 @@ def tile_files(sources: Sequence[Path], patterns: Sequence[NamePattern]) -> dict
         Files of tiles, whatever their names are before and after XXX.YYY or XXX-YYY, and folders of tiles.
     patterns : sequence of NamePattern
         Names of tiles in folders; the first that a folder has is taken.
+    grid : TileGrid, optional
+        How tiles are written in names of files.
 
     Returns
     -------
@@ -67,23 +73,23 @@ def tile_files(sources: Sequence[Path], patterns: Sequence[NamePattern]) -> dict
         If the name of a file has no tile, or two files have the same.
     """
     found: dict[TileId, Path] = {}
+    form = "XXX.YYY or XXX-YYY" if grid.name == CFIS_GRID.name else grid.name
     for source in sources:
-        files = list(find_files(source, patterns).values()) if source.is_dir() else [source]
-        for file in files:
-            tile = id_in_name(file.name)
-            if tile is None:
-                raise DataError(f"{file}: the name has no tile number XXX.YYY or XXX-YYY, or several; rename the file")
+        files = find_files(source, patterns) if source.is_dir() else {id_in_name(source.name, grid): source}
+        for tile, file in files.items():
+            if not isinstance(tile, TileId):
+                raise DataError(f"{file}: the name has no tile number {form}, or several; rename the file")
             earlier = found.setdefault(tile, file)
             if earlier != file:
                 raise DataError(f"tile {tile} is given twice: {earlier} and {file}; leave out one of them")
     return dict(sorted(found.items()))
 
 
-def read_tile_exposures(path: Path) -> TileExposures:
+def read_tile_exposures(path: Path, number: ExposureNumber = CFIS_NUMBER) -> TileExposures:
     """Read the exposures of a tile from its HISTORY cards; what is wrong with the file is in the answer."""
     try:
         hdu = tile_image_hdu(path)
-        return TileExposures(path, tuple(tile_exposures(hdu.header, str(hdu))))
+        return TileExposures(path, tuple(tile_exposures(hdu.header, str(hdu), number)))
     except MissingInputError:
         return TileExposures(path, problem=f"{path}: the file does not exist; correct its name", missing=True)
     except DataError as error:

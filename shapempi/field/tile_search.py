@@ -8,21 +8,18 @@ from shapempi.errors import ConfigError
 from shapempi.field.cfis import TILE_SIDE
 from shapempi.field.sky_region import SkyRectangle, in_square
 from shapempi.ids import TileId
-from shapempi.survey.grid import cell_of, n_column
+from shapempi.tile_grid import CFIS_GRID, TileGrid
 from shapempi.wcs import angular_distance
 
-__all__ = ["centre_of", "check_tile", "named_tile", "tiles_at", "tiles_in"]
-
-#: Rows of the grid: the poles have one each.
-_LAST_ROW = 360
+__all__ = ["check_tile", "named_tile", "side_of", "tiles_at", "tiles_in"]
 
 
-def centre_of(tile: TileId) -> tuple[float, float]:
-    """Return the centre of a tile, RA and Dec [deg]."""
-    return tile.centre
+def side_of(grid: TileGrid) -> float:
+    """Return the side of a tile with its overlap [deg]: that of CFIS, in proportion to the steps."""
+    return TILE_SIDE * (grid.step / CFIS_GRID.step)
 
 
-def check_tile(tile: TileId) -> TileId:
+def check_tile(tile: TileId, grid: TileGrid = CFIS_GRID) -> TileId:
     """Return a tile that the grid has.
 
     Raises
@@ -30,72 +27,78 @@ def check_tile(tile: TileId) -> TileId:
     ConfigError
         If it has no such row, or its row no such column.
     """
-    if tile.y > _LAST_ROW:
-        raise ConfigError(f"the grid has no tile {tile}: rows go from 000 to {_LAST_ROW}")
-    columns = n_column(tile.y)
+    if tile.y >= grid.n_row:
+        raise ConfigError(f"the grid has no tile {tile}: rows go from 000 to {grid.n_row - 1}")
+    columns = grid.n_column(tile.y)
     if tile.x >= columns:
         raise ConfigError(
-            f"the grid has no tile {tile}: row {tile.y:03d} (Dec {centre_of(tile)[1]:g}) has the columns "
+            f"the grid has no tile {tile}: row {tile.y:03d} (Dec {grid.centre(tile)[1]:g}) has the columns "
             f"000 to {columns - 1:03d}"
         )
     return tile
 
 
-def tiles_at(ra: float, dec: float) -> list[TileId]:
+def tiles_at(ra: float, dec: float, grid: TileGrid = CFIS_GRID) -> list[TileId]:
     """Return all tiles whose footprint, overlap included, holds a point, sorted.
 
     Parameters
     ----------
     ra, dec : float
         The point [deg].
+    grid : TileGrid, optional
+        The grid.
     """
-    row = int(np.rint(2.0 * (dec + 90.0)))
+    row = int(np.rint((dec - grid.first_row) / grid.step))
     near: set[TileId] = set()
-    for y in range(max(row - 1, 0), min(row + 1, _LAST_ROW) + 1):
-        columns = n_column(y)
-        middle = int(np.rint(2.0 * (ra % 360.0) * np.cos(np.radians(y / 2.0 - 90.0))))
+    for y in range(max(row - 1, 0), min(row + 1, grid.n_row - 1) + 1):
+        columns = grid.n_column(y)
+        middle = int(np.rint((ra % 360.0) / grid.step * np.cos(np.radians(grid.dec_of(y)))))
         # at the pole a tile reaches across many columns; elsewhere the last column is narrower than the others
         reach = columns if columns <= 30 else 2
         near.update(TileId((middle + step) % columns, y) for step in range(-reach, reach + 1))
     tiles = sorted(near)
-    centres = np.array([centre_of(tile) for tile in tiles])
-    held = in_square(ra, dec, centres[:, 0], centres[:, 1], TILE_SIDE)
+    centres = np.array([grid.centre(tile) for tile in tiles]).reshape(-1, 2)
+    held = in_square(ra, dec, centres[:, 0], centres[:, 1], side_of(grid))
     return [tile for tile, holds in zip(tiles, held, strict=True) if holds]
 
 
-def named_tile(ra: float, dec: float) -> TileId | None:
+def named_tile(ra: float, dec: float, grid: TileGrid = CFIS_GRID) -> TileId | None:
     """Return the tile of a point: that of its cell, or, near a pole, the nearest that holds it.
 
     Parameters
     ----------
     ra, dec : float
         The point [deg].
+    grid : TileGrid, optional
+        The grid.
 
     Returns
     -------
     TileId or None
         None where no tile holds the point: near the poles the grid has gaps.
     """
-    x, y = cell_of(np.array([ra]), np.array([dec]))
-    own, held = TileId(int(x[0]), int(y[0])), tiles_at(ra, dec)
+    x, y = grid.cell_of(np.array([ra]), np.array([dec]))
+    own, held = TileId(int(x[0]), int(y[0])), tiles_at(ra, dec, grid)
     if own in held or not held:
         return own if held else None
-    centres = np.array([centre_of(tile) for tile in held])
+    centres = np.array([grid.centre(tile) for tile in held])
     return held[int(np.argmin(angular_distance(centres[:, 0], centres[:, 1], ra, dec)))]
 
 
-def tiles_in(area: SkyRectangle) -> list[TileId]:
+def tiles_in(area: SkyRectangle, grid: TileGrid = CFIS_GRID) -> list[TileId]:
     """Return the tiles whose centres are in an area, sorted.
 
     Parameters
     ----------
     area : SkyRectangle
         The area.
+    grid : TileGrid, optional
+        The grid.
     """
     tiles = []
-    for y in range(_LAST_ROW + 1):
-        dec = y / 2.0 - 90.0
-        x = np.arange(n_column(y))
-        held = area.holds(x / (2.0 * np.cos(np.radians(dec))), np.full(len(x), dec))
+    for y in range(grid.n_row):
+        dec = grid.dec_of(y)
+        x = np.arange(grid.n_column(y))
+        held = area.holds(x * grid.step / np.cos(np.radians(dec)), np.full(len(x), dec))
         tiles += [TileId(int(column), y) for column in x[held]]
     return sorted(tiles)

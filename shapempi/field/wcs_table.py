@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 from astropy.io import fits
 
+from shapempi.camera import Camera
 from shapempi.catalog import Column
 from shapempi.errors import DataError, MissingInputError
 from shapempi.field.sip import MAX_ORDER, SipWcs, fit_sip
 from shapempi.ids import CcdId
-from shapempi.io.exposure import KeywordParams, photometry, read_epoch
+from shapempi.io.exposure import CFIS_CCDS, KeywordParams, photometry, read_epoch
 from shapempi.io.fits import Hdu
 from shapempi.survey.footprints import CcdFootprint, place_ccd, scan_ccds
 from shapempi.wcs import Wcs
@@ -135,6 +136,7 @@ def make_wcs_table(
     mag_zp: float,
     tolerance: float | None,
     progress: Callable[[int, int, str], None],
+    camera: Camera = CFIS_CCDS,
 ) -> WcsTable:
     """Read the headers of exposures, one pass over each file, no pixels.
 
@@ -152,6 +154,8 @@ def make_wcs_table(
         With a number every WCS is also converted to SIP, and must agree as well as this [pixel].
     progress : callable
         Called with (exposures done, exposures in all, exposure).
+    camera : Camera, optional
+        Names and numbers of the CCDs.
 
     Returns
     -------
@@ -170,7 +174,7 @@ def make_wcs_table(
     lenient = keywords.model_copy(update={"default_zero_point": math.nan})
     for n_done, (exposure, path) in enumerate(sorted(files.items()), start=1):
         try:
-            hdus, broken = scan_ccds(path)
+            hdus, broken = scan_ccds(path, camera)
         except (DataError, MissingInputError) as error:
             problems.append(str(error))
             hdus, broken = {}, ""

@@ -21,6 +21,7 @@ from shapempi.errors import ConfigError, DataError, MissingInputError
 from shapempi.io.atomic import replacing
 
 __all__ = [
+    "GRID",
     "INDEX",
     "TableWriter",
     "create_catalogue",
@@ -30,6 +31,9 @@ __all__ = [
     "refuse_existing",
     "shard_files",
 ]
+
+#: Attribute of a catalogue whose tiles are on another grid than those of CFIS: the grid as JSON.
+GRID = "tile_grid"
 
 #: What lists the files of a catalogue of several.
 INDEX = "index.json"

@@ -19,7 +19,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from shapempi.catalog import STAR_COLUMNS, Column
+from shapempi.catalog import STAR_COLUMNS, Column, fitted
 from shapempi.errors import DataError
 from shapempi.io.catalog import create_catalogue
 
@@ -85,12 +85,15 @@ class EpochPsfWriter:
         Side of the stamps [pixel].
     shapes : bool
         Whether there are moments.
+    exposure : int, optional
+        Largest number of an exposure.
     """
 
-    def __init__(self, file: h5py.File, size: int, *, shapes: bool) -> None:
+    def __init__(self, file: h5py.File, size: int, *, shapes: bool, exposure: int = 0) -> None:
         self._file = file
         self._n_row = 0
-        self._columns = _growing(file, "index", INDEX_COLUMNS)
+        self._exposure = exposure
+        self._columns = _growing(file, "index", fitted(INDEX_COLUMNS, exposure=exposure))
         self._moments = _growing(file, "moments", MOMENT_COLUMNS) if shapes else {}
         # Stamps are noise to a packer; chunks that nothing is written to take no space and read as zero.
         self._psf = file.create_dataset(
@@ -150,12 +153,19 @@ class EpochPsfWriter:
         _whole(self._file, "objects", OBJECT_COLUMNS, table)
         order = self._file.create_dataset("order", data=np.argsort(owner, kind="stable").astype("i8"))
         order.attrs["meaning"] = "Rows of the index by object, then CCD."
-        _whole(self._file, "psf_status", STATUS_COLUMNS, {name: status[name] for name in status.dtype.names or ()})
+        columns = fitted(STATUS_COLUMNS, exposure=self._exposure)
+        _whole(self._file, "psf_status", columns, {name: status[name] for name in status.dtype.names or ()})
 
 
 @contextmanager
 def create_epoch_psf(
-    path: Path, size: int, attributes: Mapping[str, str | int], *, shapes: bool, overwrite: bool
+    path: Path,
+    size: int,
+    attributes: Mapping[str, str | int],
+    *,
+    shapes: bool,
+    overwrite: bool,
+    exposure: int = 0,
 ) -> Iterator[EpochPsfWriter]:
     """Open a new file of PSF stamps; it appears under its name when the block ends well.
 
@@ -171,6 +181,8 @@ def create_epoch_psf(
         Whether there are moments.
     overwrite : bool
         Whether a file that is there may be replaced.
+    exposure : int, optional
+        Largest number of an exposure, for which columns must have room.
 
     Yields
     ------
@@ -183,7 +195,7 @@ def create_epoch_psf(
         If the file is there and must not be replaced, or cannot be written.
     """
     with create_catalogue(path, attributes, overwrite=overwrite) as file:
-        yield EpochPsfWriter(file, size, shapes=shapes)
+        yield EpochPsfWriter(file, size, shapes=shapes, exposure=exposure)
 
 
 def _growing(file: h5py.File, name: str, columns: Sequence[Column]) -> dict[str, h5py.Dataset]:

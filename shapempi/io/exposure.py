@@ -7,21 +7,26 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from shapempi.camera import Camera
 from shapempi.errors import DataError, MissingInputError
 from shapempi.image import Image
 from shapempi.io.fits import Hdu, card_value, image_hdus, read_section, scan_hdus
+from shapempi.io.flag_codes import CFIS_FLAGS, FlagCodes
 from shapempi.params import Params, key
 from shapempi.wcs import Wcs
 
 __all__ = [
+    "CFIS_CCDS",
     "CFIS_KEYWORDS",
     "ExposurePaths",
     "KeywordParams",
     "ccd_index",
     "clean_planes",
+    "find_hdu",
     "is_active",
     "photometry",
     "read_ccd",
@@ -35,7 +40,6 @@ __all__ = [
 #: Modified Julian date of the epoch 2000.0, and how far from it [days] a date is believed.
 _MJD_2000, _EPOCH_LIMIT = 51544.5, 200 * 365.25
 
-_CCD_NAME = re.compile(r"^ccd(\d+)$", re.IGNORECASE)
 _SECTION = re.compile(r"^\[\s*(\d+)\s*:\s*(\d+)\s*,\s*(\d+)\s*:\s*(\d+)\s*\]$")
 
 
@@ -46,7 +50,9 @@ class KeywordParams(Params):
     saturate: str = key("SATURATE", "Saturation level in ADU; absent in the file, there is no limit.")
     zero_point: str = key("PHOTZP", "Magnitude zero point of the CCD as it is.")
     flux_scale: str = key("FSCALE", "Factor to the survey's zero point; absent in the file, from the zero point.")
-    valid_section: str = key("DATASEC", "Part of the CCD with sky, [x0:x1,y0:y1]; absent in the file, all of it.")
+    valid_section: str = key(
+        "DATASEC", "Part of the CCD with sky, [x0:x1,y0:y1]; absent in the file, or empty, all of it."
+    )
     background: str = key(
         "", "Level of the sky of an exposure's CCD in ADU, such as IMMODE; empty: the background is estimated."
     )
@@ -66,6 +72,9 @@ class KeywordParams(Params):
 
 #: The keywords of a calibrated CFIS exposure.
 CFIS_KEYWORDS = KeywordParams()
+
+#: Names of the CCDs of a CFIS exposure: ccd00, ccd01, ...
+CFIS_CCDS = Camera()
 
 
 @dataclass(frozen=True)
@@ -113,23 +122,26 @@ def read_headers(path: Path | str) -> list[tuple[str, str]]:
     return [(hdu.name, hdu.header) for hdu in image_hdus(path)]
 
 
-def ccd_index(hdus: Sequence[Hdu]) -> dict[int, Hdu]:
+def ccd_index(hdus: Sequence[Hdu], camera: Camera = CFIS_CCDS) -> dict[int, Hdu]:
     """Find which image HDU of a mosaic is which CCD.
 
-    By EXTNAME `ccdNN` (either case) where any HDU has such a name, else by position: the first image HDU is CCD 0.
+    By EXTNAME (in CFIS `ccdNN`, in either case) where any HDU has such a name, else by position: the first image HDU
+    is the first CCD.
 
     Parameters
     ----------
     hdus : sequence of Hdu
         The image HDUs of one file, in order.
+    camera : Camera, optional
+        Names and numbers of the CCDs.
 
     Returns
     -------
     dict of int to Hdu
         CCD number to HDU.
     """
-    named = {int(match.group(1)): hdu for hdu in hdus if (match := _CCD_NAME.match(hdu.name))}
-    return named or dict(enumerate(hdus))
+    named = {number: hdu for hdu in hdus if (number := camera.number_of(hdu.name)) is not None}
+    return named or dict(enumerate(hdus, start=camera.first_ccd))
 
 
 def is_active(header: str, keywords: KeywordParams = CFIS_KEYWORDS) -> bool:
@@ -149,7 +161,7 @@ def valid_box(
     shape : tuple of int
         (ny, nx) of the image; the box is cut to it.
     keyword : str, optional
-        The keyword that holds the section, in the FITS form `[x0:x1,y0:y1]`, 1-based and inclusive.
+        The keyword that holds the section, empty for none, in the FITS form `[x0:x1,y0:y1]`, 1-based and inclusive.
     where : str, optional
         The file, for messages.
 
@@ -163,7 +175,7 @@ def valid_box(
     DataError
         If the value has another form or does not meet the image.
     """
-    text = card_value(header, keyword)
+    text = card_value(header, keyword) if keyword else None
     if text is None:
         return 0, shape[0], 0, shape[1]
     match = _SECTION.match(text)
@@ -308,20 +320,42 @@ def sky_level(headers: Sequence[str], keyword: str, where: str, setting: str) ->
     return level
 
 
-def _find(path: Path, role: str, ccd: int | None, hdu: int | str | None) -> Hdu:
-    """Find the HDU of one CCD (by number), by index or EXTNAME, or the first, reading no more headers than it takes."""
+def find_hdu(
+    path: Path, role: str, *, ccd: int | None = None, hdu: int | str | None = None, camera: Camera = CFIS_CCDS
+) -> Hdu:
+    """Find the HDU of one CCD (by number), by index or EXTNAME, or the first, reading no more headers than it takes.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    role : str
+        What it is (image, weight, flag), for messages.
+    ccd : int, optional
+        CCD number; see `ccd_index`.
+    hdu : int or str, optional
+        Index or EXTNAME.
+    camera : Camera, optional
+        Names and numbers of the CCDs.
+
+    Raises
+    ------
+    MissingInputError
+        If the file does not exist.
+    DataError
+        If it cannot be read, or has no such HDU.
+    """
     images: list[Hdu] = []
     ended: DataError | None = None
     try:
         for found in scan_hdus(path):
-            name = _CCD_NAME.match(found.name)
             if found.shape is None:
                 continue
             if (
                 (ccd is None and hdu is None)
                 or hdu == found.index
                 or str(hdu).lower() == found.name.lower()
-                or (name and int(name.group(1)) == ccd)
+                or (ccd is not None and camera.number_of(found.name) == ccd)
             ):
                 return found
             images.append(found)
@@ -329,13 +363,19 @@ def _find(path: Path, role: str, ccd: int | None, hdu: int | str | None) -> Hdu:
         raise MissingInputError(f"{path}: the {role} file does not exist; put it there or correct [input]") from error
     except DataError as error:  # truncated in a later header: what came before may be enough
         ended = error
-    if ccd is not None and ccd in (by_ccd := ccd_index(images)):
+    if ccd is not None and ccd in (by_ccd := ccd_index(images, camera)):
         return by_ccd[ccd]
     if ended is not None:
         raise ended
-    label = f"CCD {ccd}" if ccd is not None else f"image HDU {hdu!r}"
+    label = _ccd_label(ccd, camera) if ccd is not None else f"image HDU {hdu!r}"
     truncated = "" if not images or images[-1].complete else " and is truncated; fetch it again"
     raise DataError(f"{path}: there is no {label} in the {role} file; it has {len(images)} image HDUs{truncated}")
+
+
+def _ccd_label(ccd: int, camera: Camera) -> str:
+    """Return a CCD by number, and by name where it has one."""
+    name = camera.name_of(ccd)
+    return f"CCD {ccd}" if name == str(ccd) else f"CCD {ccd} ({name})"
 
 
 def clean_planes(data: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -351,18 +391,6 @@ def clean_planes(data: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.n
     return data, weight
 
 
-def _flag_plane(flag: np.ndarray, hdu: Hdu) -> np.ndarray:
-    """Return a flag image as int32, refusing what does not fit."""
-    if flag.dtype.kind not in "iub":
-        whole = np.rint(flag)
-        if not np.array_equal(whole, flag):
-            raise DataError(f"{hdu}: flags are integer bits, and this image has fractions or NaN; check the flag file")
-        flag = whole
-    if flag.size and (flag.min() < 0 or flag.max() > np.iinfo(np.int32).max):
-        raise DataError(f"{hdu}: flag values {flag.min()} to {flag.max()} do not fit 31 bits")
-    return flag.astype(np.int32)
-
-
 def read_image(
     paths: ExposurePaths,
     hdu: int | str | None = None,
@@ -371,6 +399,8 @@ def read_image(
     ccd: int | None = None,
     keywords: KeywordParams = CFIS_KEYWORDS,
     survey_zero_point: float = 30.0,
+    camera: Camera = CFIS_CCDS,
+    flags: FlagCodes = CFIS_FLAGS,
 ) -> Image:
     """Read one image HDU with its weight and flags, whatever camera it comes from.
 
@@ -383,11 +413,15 @@ def read_image(
     box : tuple of int, optional
         (y0, y1, x0, x1), half open, 0-based: read only this section.
     ccd : int, optional
-        CCD number, found by EXTNAME `ccdNN` or by position.
+        CCD number, found by EXTNAME or by position; see `ccd_index`.
     keywords : KeywordParams, optional
         Names of the keywords.
     survey_zero_point : float, optional
         The common zero point of the survey [mag].
+    camera : Camera, optional
+        Names and numbers of the CCDs.
+    flags : FlagCodes, optional
+        What the values of the flag image mean.
 
     Returns
     -------
@@ -403,9 +437,9 @@ def read_image(
         If a file is truncated or damaged, an HDU or WCS is missing, the shapes differ, a keyword cannot be used, or
         the CCD says that it has no sky (ACTIVE = F).
     """
-    image_hdu = _find(paths.image, "image", ccd, hdu)
-    weight_hdu = _find(paths.weight, "weight", ccd, hdu) if paths.weight is not None else None
-    flag_hdu = _find(paths.flag, "flag", ccd, hdu) if paths.flag is not None else None
+    image_hdu = find_hdu(paths.image, "image", ccd=ccd, hdu=hdu, camera=camera)
+    weight_hdu = find_hdu(paths.weight, "weight", ccd=ccd, hdu=hdu, camera=camera) if paths.weight is not None else None
+    flag_hdu = find_hdu(paths.flag, "flag", ccd=ccd, hdu=hdu, camera=camera) if paths.flag is not None else None
     shape = image_hdu.shape
     assert shape is not None
     for other in (weight_hdu, flag_hdu):
@@ -420,7 +454,7 @@ def read_image(
     valid = valid_box(image_hdu.header, shape, keywords.valid_section, where)
     data = read_section(image_hdu, box)
     data, weight = clean_planes(data, np.ones_like(data) if weight_hdu is None else read_section(weight_hdu, box))
-    flag = np.zeros(data.shape, np.int32) if flag_hdu is None else _flag_plane(read_section(flag_hdu, box), flag_hdu)
+    flag = np.zeros(data.shape, np.int32) if flag_hdu is None else flags.bits(read_section(flag_hdu, box), flag_hdu)
     return Image(
         data=data,
         weight=weight,
@@ -447,6 +481,9 @@ def read_ccd(
     *,
     keywords: KeywordParams = CFIS_KEYWORDS,
     survey_zero_point: float = 30.0,
+    camera: Camera = CFIS_CCDS,
+    flags: FlagCodes = CFIS_FLAGS,
 ) -> Image:
-    """Read one CCD of an exposure, or a section of it: `read_image` by CCD number (`EXTNAME` ccdNN, or position)."""
-    return read_image(paths, None, box, ccd=ccd, keywords=keywords, survey_zero_point=survey_zero_point)
+    """Read one CCD of an exposure, or a section of it: `read_image` by CCD number."""
+    options: dict[str, Any] = {"keywords": keywords, "survey_zero_point": survey_zero_point}
+    return read_image(paths, None, box, ccd=ccd, camera=camera, flags=flags, **options)

@@ -7,12 +7,13 @@ the sky frame.  Where moments could not be measured the flag says so and values 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import chain
 from pathlib import Path
 
 import fitsio
 import numpy as np
 
-from shapempi.catalog import Column, dtype_of
+from shapempi.catalog import Column, dtype_of, fitted
 from shapempi.io.atomic import replacing
 from shapempi.io.catalog import refuse_existing
 from shapempi.io.ldac import write_ldac
@@ -66,15 +67,19 @@ def write_full_starcat(tables: Iterable[np.ndarray], path: Path, *, overwrite: b
         If the file is there and must not be replaced, or cannot be written.
     """
     refuse_existing(path, overwrite=overwrite)
-    dtype = dtype_of(FULL_STARCAT_COLUMNS)
-    units = {column.name: column.unit for column in FULL_STARCAT_COLUMNS if column.unit}
+    parts = iter(tables)
+    first = next(parts, None)
+    wide = first is not None and first.dtype["exposure"].itemsize > np.dtype("i4").itemsize
+    columns = fitted(FULL_STARCAT_COLUMNS, exposure=np.iinfo("i8").max if wide else 0)
+    dtype = dtype_of(columns)
+    units = {column.name: column.unit for column in columns if column.unit}
     n_star = 0
     with replacing(path) as temporary:
         write_ldac(temporary, np.zeros(0, dtype), "", overwrite=True, units=units)
         with fitsio.FITS(str(temporary), "rw") as file:
-            for stars in tables:
+            for stars in parts if first is None else chain([first], parts):
                 rows = np.empty(len(stars), dtype)
-                for column, source in zip(FULL_STARCAT_COLUMNS, FULL_STARCAT_INPUT, strict=True):
+                for column, source in zip(columns, FULL_STARCAT_INPUT, strict=True):
                     rows[column.name] = stars[source].astype(column.dtype)
                 if len(rows):
                     file["LDAC_OBJECTS"].append(rows)

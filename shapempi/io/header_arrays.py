@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -9,36 +10,27 @@ import numpy as np
 from shapempi.errors import ConfigError, DataError
 from shapempi.io.atomic import replacing
 from shapempi.io.catalog import refuse_existing
-from shapempi.io.exposure import ccd_index
-from shapempi.io.fits import image_hdus
+from shapempi.io.fits import Hdu
 from shapempi.wcs import Wcs
 
 __all__ = ["header_array", "write_header_array"]
 
 
-def header_array(path: Path) -> np.ndarray:
+def header_array(found: Mapping[int, Hdu]) -> np.ndarray:
     """Return the headers of an exposure.
 
     Parameters
     ----------
-    path : Path
-        The mosaic of its image.
+    found : mapping of int to Hdu
+        Its images by number of the CCD.
 
     Returns
     -------
     ndarray of object [n_ccd]
         Element k is of CCD k: `WCS`, an object of astropy with the distortion that the header has, and `header`, cards
         of 80 characters.  Both are None where the file has no such CCD, and WCS where its header has none.
-
-    Raises
-    ------
-    MissingInputError, DataError
-        If the file is not there, cannot be read or has no images.
     """
-    found = ccd_index(image_hdus(path))
-    if not found:
-        raise DataError(f"{path}: there are no images in the file")
-    result = np.empty(max(found) + 1, dtype=object)
+    result = np.empty(max(found, default=-1) + 1, dtype=object)
     for ccd in range(len(result)):
         hdu = found.get(ccd)
         wcs = None

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from shapempi.errors import DataError
-from shapempi.ids import TileId, exposure_name
+from shapempi.ids import TileId
 from shapempi.io.text_list import read_column
 
 __all__ = ["ImageId", "id_order", "parse_id", "read_ids", "written_id"]
@@ -15,7 +15,9 @@ __all__ = ["ImageId", "id_order", "parse_id", "read_ids", "written_id"]
 #: A tile, or the number of an exposure.
 ImageId = TileId | int
 
-_EXPOSURE = re.compile(r"(\d{6,8})p?")
+#: Numbers of exposures that are longer than those of CFIS.
+_LONG = 10**8
+_EXPOSURE = re.compile(r"(\d{6,14})p?")
 
 
 def parse_id(text: str) -> ImageId:
@@ -33,13 +35,15 @@ def parse_id(text: str) -> ImageId:
         return TileId.parse(text)
     except DataError as error:
         raise DataError(
-            f"{text!r} is no ID; write a tile as XXX.YYY (241.293) and an exposure as 6 to 8 digits (2243881p)"
+            f"{text!r} is no ID; write a tile as XXX.YYY (241.293) and an exposure as 6 to 14 digits (2243881p)"
         ) from error
 
 
 def written_id(image: ImageId) -> str:
-    """Return an ID as the observatory writes it: `241.293`, `2243881p`."""
-    return str(image) if isinstance(image, TileId) else exposure_name(image)
+    """Return an ID as CFIS writes it: `241.293`, `2243881p`; a longer number of an exposure as it is."""
+    if isinstance(image, TileId):
+        return str(image)
+    return f"{image:07d}p" if image < _LONG else str(image)
 
 
 def id_order(image: ImageId) -> tuple[bool, int, int]:

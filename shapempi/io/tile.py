@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from shapempi.errors import DataError, MissingInputError
-from shapempi.ids import exposure_from_name
+from shapempi.exposure_number import CFIS_NUMBER, ExposureNumber
 from shapempi.image import Image
 from shapempi.io.exposure import CFIS_KEYWORDS, KeywordParams, clean_planes, photometry, read_epoch, sky_level
 from shapempi.io.fits import Hdu, read_section, scan_hdus
@@ -98,7 +98,7 @@ def tile_image_hdu(path: Path | str, role: str = "tile") -> Hdu:
     raise DataError(f"{path}: there is no image in the {role} file")
 
 
-def tile_exposures(header: str, where: str) -> list[int]:
+def tile_exposures(header: str, where: str, number: ExposureNumber = CFIS_NUMBER) -> list[int]:
     """Return the exposures that a tile was made from: each HISTORY card that names an exposure's file.
 
     Parameters
@@ -107,6 +107,8 @@ def tile_exposures(header: str, where: str) -> list[int]:
         The tile's header, cards of 80 characters.
     where : str
         The file, for messages.
+    number : ExposureNumber, optional
+        How the number of an exposure is found in a card.
 
     Returns
     -------
@@ -119,12 +121,13 @@ def tile_exposures(header: str, where: str) -> list[int]:
         If no HISTORY card names an exposure.
     """
     cards = (header[first : first + 80] for first in range(0, len(header), 80))
-    named = (exposure_from_name(card[8:]) for card in cards if card.startswith("HISTORY "))
+    named = (number.find(card[8:]) for card in cards if card.startswith("HISTORY "))
     exposures = list(dict.fromkeys(exposure for exposure in named if exposure is not None))
     if not exposures:
         raise DataError(
             f"{where}: no HISTORY card names an exposure (as 'input image 2243881p.fits ...'), "
             "so the tile's exposures are unknown; add the cards to the header"
+            + ("" if number == CFIS_NUMBER else f", or correct [input.exposure_number] pattern {number.pattern}")
         )
     return exposures
 
@@ -136,6 +139,7 @@ def read_tile(
     *,
     keywords: KeywordParams = CFIS_KEYWORDS,
     survey_zero_point: float = 30.0,
+    number: ExposureNumber = CFIS_NUMBER,
 ) -> tuple[Image, list[int]]:
     """Read a tile and its weight.
 
@@ -149,6 +153,8 @@ def read_tile(
         Names of the keywords.
     survey_zero_point : float, optional
         Zero point of a tile whose header has none [mag].
+    number : ExposureNumber, optional
+        How the number of an exposure is found in the header.
 
     Returns
     -------
@@ -167,7 +173,7 @@ def read_tile(
     where = str(image_hdu)
     coadd = keywords.model_copy(update={"default_zero_point": survey_zero_point})
     gain, saturate, mag_zp, flux_scale = photometry((image_hdu.header,), coadd, survey_zero_point, where)
-    exposures = tile_exposures(image_hdu.header, where)
+    exposures = tile_exposures(image_hdu.header, where, number)
     wcs = Wcs(image_hdu.header, where)
     data, weight = planes.read(box)
     image = Image(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from shapempi.catalog import DETECTION_COLUMNS, Column, dtype_of
+from shapempi.catalog import DETECTION_COLUMNS, Column, dtype_of, fitted
 from shapempi.grammar import columns_of, translator
 from shapempi.ids import TileId
 from shapempi.io.result_tables import write_result_tables
@@ -38,8 +38,8 @@ def _columns() -> tuple[Column, ...]:
     return (first, _EXTENSION, *detection, *rest, _STATUS)
 
 
-def _psf_columns(n_epoch: int) -> tuple[Column, ...]:
-    """Return the columns of the PSF in so many epochs."""
+def _psf_columns(n_epoch: int, width: int) -> tuple[Column, ...]:
+    """Return the columns of the PSF in so many epochs; the number of an exposure has so many digits."""
     return tuple(
         column
         for k in range(1, n_epoch + 1)
@@ -47,7 +47,7 @@ def _psf_columns(n_epoch: int) -> tuple[Column, ...]:
             Column(f"PSF_ELL_{k}", "(2,)f8", "", f"g1, g2 of the PSF in epoch {k}, pixel frame."),
             Column(f"PSF_FWHM_{k}", "f8", "pixel", f"FWHM of the PSF in epoch {k}."),
             Column(f"PSF_FLAG_{k}", "i2", "", f"0 if there is a PSF in epoch {k}."),
-            Column(f"PSF_EXP_{k}", "S7", "", f"Exposure of epoch {k}."),
+            Column(f"PSF_EXP_{k}", f"S{width}", "", f"Exposure of epoch {k}."),
             Column(f"PSF_CCD_{k}", "i2", "", f"CCD of epoch {k}; -1 without."),
         )
     )
@@ -58,10 +58,10 @@ def _write(source: LegacySource, tile: TileId, folder: Path) -> Written:
     path = folder / f"final_cat{number_of(tile)}.fits"
     found = read_epochs(source, tile)
     rows = source.rows.read(tile, found.number)
-    columns = _columns()
+    columns = fitted(_columns(), tile_width=len(str(tile)))
     n_epoch = int(count_epochs(found.epochs, len(found.number)).max(initial=0)) + 1
     if source.psf_data:
-        columns += _psf_columns(n_epoch)
+        columns += _psf_columns(n_epoch, max((len(f"{exposure:07d}") for exposure in found.exposures), default=7))
     translated = translator("legacy")(rows)
     table = np.zeros(len(rows), dtype_of(columns))
     for name in translated.dtype.names or ():

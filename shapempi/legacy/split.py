@@ -9,8 +9,7 @@ import numpy as np
 
 from shapempi.errors import DataError
 from shapempi.ids import CcdId
-from shapempi.io.exposure import ccd_index
-from shapempi.io.fits import Hdu, image_hdus, read_section
+from shapempi.io.fits import Hdu, read_section
 from shapempi.io.fits_image import write_image
 from shapempi.io.header_arrays import header_array, write_header_array
 from shapempi.io.sqlite_dict import create_sqlite_dict
@@ -22,26 +21,19 @@ __all__ = ["SPLIT"]
 
 def _write_ccd(source: LegacySource, ccd: CcdId, folder: Path) -> Written:
     """Write image, weight and flags of a CCD with the pixels and headers that they have in the mosaics."""
-    paths = source.view.inputs.exposure_paths(ccd.exposure)
+    inputs = source.view.inputs
+    paths = inputs.ccd_paths(ccd)
     written = []
     for name, mosaic in (("image", paths.image), ("weight", paths.weight), ("flag", paths.flag)):
         if mosaic is None:
             continue
-        hdu = _hdu(mosaic, ccd)
+        hdu = inputs.ccd_hdu(mosaic, name, ccd)
         pixels = read_section(hdu)
         path = folder / f"{name}{number_of(ccd)}.fits"
         dtype = _flag_type(pixels, hdu) if name == "flag" else _pixel_type(pixels)
         write_image(path, [pixels], pixels.shape, dtype, hdu.header, overwrite=source.overwrite)
         written.append(path)
     return Written(tuple(written))
-
-
-def _hdu(mosaic: Path, ccd: CcdId) -> Hdu:
-    """Find a CCD in a mosaic."""
-    hdu = ccd_index(image_hdus(mosaic)).get(ccd.ccd)
-    if hdu is None:
-        raise DataError(f"{mosaic}: there is no CCD {ccd.ccd} in the file")
-    return hdu
 
 
 def _flag_type(pixels: np.ndarray, hdu: Hdu) -> np.dtype:
@@ -64,7 +56,7 @@ def _pixel_type(pixels: np.ndarray) -> np.dtype:
 def _write_headers(source: LegacySource, exposure: int, folder: Path) -> Written:
     """Write the headers of an exposure."""
     path = folder / f"headers{number_of(exposure)}.npy"
-    headers = header_array(source.view.inputs.exposure_paths(exposure).image)
+    headers = header_array(source.view.inputs.ccd_hdus(exposure))
     write_header_array(path, headers, overwrite=source.overwrite)
     return Written((path,))
 
@@ -74,7 +66,7 @@ def _write_store(source: LegacySource, exposures: Sequence[int], folder: Path) -
     path = folder / "log_exp_headers.sqlite"
     with create_sqlite_dict(path, overwrite=source.overwrite) as store:
         for place, exposure in enumerate(exposures, start=1):
-            store.put(place, f"{exposure:07d}", header_array(source.view.inputs.exposure_paths(exposure).image))
+            store.put(place, f"{exposure:07d}", header_array(source.view.inputs.ccd_hdus(exposure)))
     return Written((path,))
 
 

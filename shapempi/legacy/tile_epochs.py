@@ -73,7 +73,8 @@ def read_epochs(source: LegacySource, tile: TileId) -> TileEpochs:
         If the tile's unit is not done.
     """
     product = source.view.reader.read(source.view.need(tile.uid), names=("objects", "epochs"))
-    exposures = tuple(tile_exposures(str(product.attrs["header"]), f"tile {tile}"))
+    number = source.view.settings.input.exposure_number
+    exposures = tuple(tile_exposures(str(product.attrs["header"]), f"tile {tile}", number))
     return TileEpochs(product.arrays["objects"]["NUMBER"], product.arrays["epochs"], exposures)
 
 

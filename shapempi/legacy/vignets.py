@@ -91,7 +91,7 @@ def _block(
         "background": background.stacks.image,
     }
     owner = np.repeat(np.arange(len(stacks)), np.diff(stacks.first))
-    epochs = np.zeros(len(owner), [("object", "i4"), ("exposure", "i4"), ("ccd", "i4")])
+    epochs = np.zeros(len(owner), [("object", "i4"), ("exposure", "i8"), ("ccd", "i4")])
     epochs["object"], epochs["exposure"], epochs["ccd"] = owner, stacks.exposure, stacks.ccd
     order = in_store_order(epochs, exposures)
     for k, number in enumerate(stacks.number.tolist()):

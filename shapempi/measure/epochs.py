@@ -12,7 +12,7 @@ from shapempi.wcs import Wcs, tangent_offset
 __all__ = ["EPOCH_DTYPE", "count_epochs", "find_epochs", "select_objects"]
 
 #: One object on one CCD: index of the object, the CCD, and the position there [pixel, 0-based].
-EPOCH_DTYPE = np.dtype([("object", "i4"), ("exposure", "i4"), ("ccd", "i4"), ("x", "f8"), ("y", "f8")])
+EPOCH_DTYPE = np.dtype([("object", "i4"), ("exposure", "i8"), ("ccd", "i4"), ("x", "f8"), ("y", "f8")])
 
 #: Points per side of the grid on which a CCD's linear approximation is made.
 _GRID = 5

@@ -117,6 +117,16 @@ class Observations:
         return np.bincount(self.owner, weights=values, minlength=len(self.first) - 1)
 
 
+def _noise_place(exposure: np.ndarray, ccd: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the two int32 by which noise is drawn: exposure and CCD, the upper digits of a long number in the latter.
+
+    Different pairs have different ones: an exposure has 14 digits at most, a CCD is below 4096.
+    """
+    exposure = np.asarray(exposure, np.int64)
+    high, low = exposure >> 31, exposure & 0x7FFFFFFF
+    return low.astype(np.int32), (np.asarray(ccd, np.int64) + (high << 12)).astype(np.int32)
+
+
 def prepare(stacks: VignetStacks, params: EpochParams, seed: Sequence[int], *, n_threads: int = 1) -> Observations:
     """Reject epochs and make the others ready.
 
@@ -168,8 +178,7 @@ def prepare(stacks: VignetStacks, params: EpochParams, seed: Sequence[int], *, n
         model,
         noise_key(seed),
         np.asarray(stacks.place, np.int64)[owner],
-        np.asarray(stacks.exposure, np.int32)[rows],
-        np.asarray(stacks.ccd, np.int32)[rows],
+        *_noise_place(stacks.exposure[rows], stacks.ccd[rows]),
         by_map=params.pixel_weight == "map",
         n_threads=n_threads,
     )

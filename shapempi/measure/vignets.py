@@ -73,7 +73,7 @@ class Dropped(IntEnum):
 
 
 #: An epoch without a vignet: index of the object, the CCD, and the reason (`Dropped`).
-DROPPED_DTYPE = np.dtype([("object", "i4"), ("exposure", "i4"), ("ccd", "i4"), ("reason", "i2")])
+DROPPED_DTYPE = np.dtype([("object", "i4"), ("exposure", "i8"), ("ccd", "i4"), ("reason", "i2")])
 
 
 @dataclass(frozen=True)
@@ -325,7 +325,7 @@ def _assemble(
         psf=stamps.psf[rows],
         jacobian=stamps.jacobian[rows],
         offset=stamps.offset[rows],
-        exposure=np.ascontiguousarray(epochs["exposure"][kept], dtype=np.int32),
+        exposure=np.ascontiguousarray(epochs["exposure"][kept], dtype=np.int64),
         ccd=np.ascontiguousarray(epochs["ccd"][kept], dtype=np.int32),
     )
     return CutVignets(stacks, dropped)

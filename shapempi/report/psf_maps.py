@@ -143,17 +143,17 @@ def mosaic_size(layout: CameraLayout, longest: float) -> tuple[float, float]:
 
 
 def _box(layout: CameraLayout) -> tuple[float, float, float, float]:
-    """Return the limits of the mosaic (West, North) with a margin."""
+    """Return the limits of the mosaic (x, y) with a margin."""
     if not layout.panels:
         return -1.0, 1.0, -1.0, 1.0
     ny, nx = layout.shape
-    west, north = (np.array([getattr(panel, side) for panel in layout.panels]) for side in ("west", "north"))
+    x, y = (np.array([getattr(panel, axis) for panel in layout.panels]) for axis in ("x", "y"))
     margin = 0.25 * nx
     return (
-        float(west.min() - nx / 2 - margin),
-        float(west.max() + nx / 2 + margin),
-        float(north.min() - ny / 2 - margin),
-        float(north.max() + ny / 2 + margin),
+        float(x.min() - nx / 2 - margin),
+        float(x.max() + nx / 2 + margin),
+        float(y.min() - ny / 2 - margin),
+        float(y.max() + ny / 2 + margin),
     )
 
 
@@ -177,7 +177,7 @@ def _mosaic(
 
     ny, nx = layout.shape
     _, n_y, n_x = values.shape
-    centres = np.array([(panel.west, panel.north) for panel in layout.panels]).reshape(-1, 1, 2)
+    centres = np.array([(panel.x, panel.y) for panel in layout.panels]).reshape(-1, 1, 2)
     square = np.array([(-0.5, -0.5), (0.5, -0.5), (0.5, 0.5), (-0.5, 0.5)])
     axes.add_collection(
         PolyCollection(list(centres + square * (nx, ny)), facecolor=EMPTY, edgecolor="0.35", linewidth=0.5)
@@ -193,9 +193,12 @@ def _mosaic(
     axes.add_collection(bins)
     if numbers:
         for panel in layout.panels:
-            _label(axes, panel.west, panel.north, str(panel.ccd), 7.0)
+            _label(axes, panel.x, panel.y, str(panel.ccd), 7.0)
     frame_focal_plane(axes, layout)
     add_colour_bar(figure, axes, bins, label)
+
+
+_OPPOSITE = {"North": "South", "South": "North", "East": "West", "West": "East"}
 
 
 def frame_focal_plane(axes: matplotlib.axes.Axes, layout: CameraLayout) -> None:
@@ -203,9 +206,8 @@ def frame_focal_plane(axes: matplotlib.axes.Axes, layout: CameraLayout) -> None:
     left, right, bottom, top = _box(layout)
     axes.set(xlim=(left, right), ylim=(bottom, top))
     if layout.known:
-        axes.set(
-            xlabel="East   -   focal plane [pixel]   -   West", ylabel="South   -   focal plane [pixel]   -   North"
-        )
+        x, y = (f"{_OPPOSITE[end]}   -   focal plane [pixel]   -   {end}" for end in layout.directions)
+        axes.set(xlabel=x, ylabel=y)
     else:
         axes.set(xlabel="x [pixel]; CCDs by their numbers", ylabel="y [pixel]")
 
@@ -214,7 +216,7 @@ def _write_rms(axes: matplotlib.axes.Axes, rms: np.ndarray, layout: CameraLayout
     """Write the rms of its stars on each CCD."""
     for panel, value in zip(layout.panels, rms, strict=True):
         if np.isfinite(value):
-            _label(axes, panel.west, panel.north, f"{value:.3g}" if value < 100 else f"{value:.0f}", 6.5)
+            _label(axes, panel.x, panel.y, f"{value:.3g}" if value < 100 else f"{value:.0f}", 6.5)
 
 
 def _label(axes: matplotlib.axes.Axes, x: float, y: float, text: str, size: float) -> None:

@@ -22,9 +22,9 @@ __all__ = ["draw_whiskers", "round_down", "whiskers"]
 
 
 def whiskers(e1: np.ndarray, e2: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the vectors (West, North) along the major axes of shapes, as long as the shapes are large.
+    """Return the vectors (x, y) along the major axes of shapes, as long as the shapes are large.
 
-    A shape turns twice as fast as its axis: the axis of e = |e| exp(2 i phi) is at the angle phi from West to North.
+    A shape turns twice as fast as its axis: the axis of e = |e| exp(2 i phi) is at the angle phi from x to y.
     """
     size, angle = np.hypot(e1, e2), 0.5 * np.arctan2(e2, e1)
     return size * np.cos(angle), size * np.sin(angle)
@@ -86,11 +86,11 @@ def _panel(axes: matplotlib.axes.Axes, e1: np.ndarray, e2: np.ndarray, layout: C
     length = 0.9 * min(step_x, step_y)  # of a whisker as large as the scale
     for panel in layout.panels:
         box = np.array([(-0.5, -0.5), (0.5, -0.5), (0.5, 0.5), (-0.5, 0.5), (-0.5, -0.5)]) * (nx, ny)
-        axes.plot(panel.west + box[:, 0], panel.north + box[:, 1], color="0.75", lw=0.5, zorder=1)
-    west = np.array([panel.west for panel in layout.panels])[:, None, None]
-    north = np.array([panel.north for panel in layout.panels])[:, None, None]
-    x = np.broadcast_to(west + (np.arange(n_x) - (n_x - 1) / 2) * step_x, e1.shape)
-    y = np.broadcast_to(north + ((np.arange(n_y) - (n_y - 1) / 2) * step_y)[:, None], e1.shape)
+        axes.plot(panel.x + box[:, 0], panel.y + box[:, 1], color="0.75", lw=0.5, zorder=1)
+    centre_x = np.array([panel.x for panel in layout.panels])[:, None, None]
+    centre_y = np.array([panel.y for panel in layout.panels])[:, None, None]
+    x = np.broadcast_to(centre_x + (np.arange(n_x) - (n_x - 1) / 2) * step_x, e1.shape)
+    y = np.broadcast_to(centre_y + ((np.arange(n_y) - (n_y - 1) / 2) * step_y)[:, None], e1.shape)
     known = np.isfinite(e1) & np.isfinite(e2)
     u, v = whiskers(e1[known], e2[known])
     options = {"angles": "xy", "scale_units": "xy", "scale": scale / length, "pivot": "mid", "headwidth": 0}

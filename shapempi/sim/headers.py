@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from shapempi.ids import exposure_name
 from shapempi.sim.params import SimulationParams
 from shapempi.sim.plan import CcdPlan, ExposurePlan, TilePlan, datasec
-from shapempi.sim.write import Cards
+from shapempi.sim.write import Cards, SurveyFiles
 
 __all__ = ["TILE_ZERO_POINT", "ccd_cards", "exposure_cards", "tile_cards", "tile_history"]
 
@@ -69,10 +68,11 @@ def tile_cards(exposures: Sequence[ExposurePlan], params: SimulationParams) -> C
     ]
 
 
-def tile_history(tile: TilePlan, exposures: Sequence[ExposurePlan]) -> list[str]:
+def tile_history(tile: TilePlan, exposures: Sequence[ExposurePlan], files: SurveyFiles) -> list[str]:
     """Return the texts of a tile's HISTORY cards: which exposures it is made from, in the survey's own words."""
     lines = []
     for exposure in exposures:
+        name = files.exposure(exposure.number)[0].name.removesuffix(".fz")
         n_ccd = sum(tile.id in ccd.tiles for ccd in exposure.ccds)
-        lines.append(f" input image {exposure_name(exposure.number)}.fits {n_ccd} extension(s)")
+        lines.append(f" input image {name} {n_ccd} extension(s)")
     return lines

@@ -6,9 +6,10 @@ from typing import Annotated
 
 from pydantic import Field, field_validator, model_validator
 
-from shapempi.errors import DataError
+from shapempi.errors import ConfigError, DataError
 from shapempi.ids import TileId
 from shapempi.params import Params, key
+from shapempi.tile_grid import TileGrid
 
 __all__ = [
     "CameraParams",
@@ -20,11 +21,11 @@ __all__ = [
     "StarFieldParams",
 ]
 
-TileName = Annotated[str, Field(pattern=r"^\d{3}\.\d{3}$")]
+TileName = Annotated[str, Field(pattern=r"^\d{3,5}\.\d{3,5}$")]
 
 
 class CameraParams(Params):
-    """The camera: 40 CCDs in MegaCam's arrangement, of any size."""
+    """The camera: CCDs of any size in the arrangement of the survey's camera (`[input.camera]`)."""
 
     ccd_width: int = key(2048, "Width of a CCD's imaging area.", unit="pixel", ge=32)
     ccd_height: int = key(4612, "Height of a CCD's imaging area.", unit="pixel", ge=32)
@@ -33,8 +34,8 @@ class CameraParams(Params):
     )
     overscan_y: int = key(32, "Height of the overscan above the imaging area.", unit="pixel", ge=0)
     gap_x: float = key(69.0, "Gap between the columns of CCDs.", unit="pixel", ge=0)
-    gap_y: float = key(53.0, "Gap between the two inner rows of CCDs.", unit="pixel", ge=0)
-    gap_y_outer: float = key(426.0, "Gap between an inner and an outer row of CCDs.", unit="pixel", ge=0)
+    gap_y: float = key(53.0, "Gap between the two middle rows of CCDs.", unit="pixel", ge=0)
+    gap_y_outer: float = key(426.0, "Gap between other rows of CCDs.", unit="pixel", ge=0)
     pixel_scale: float = key(0.187, "Size of a pixel at the centre of the field.", unit="arcsec", gt=0)
     distortion: float = key(
         -0.024, "Cubic radial distortion k of r (1 + k r^2), r in degrees from the centre of the field.", unit="deg^-2"
@@ -48,7 +49,7 @@ class PointingParams(Params):
     """The exposures of every tile: where they point and how deep they are."""
 
     n_exposure: int = key(3, "Exposures for each tile, centred on it but for the dithers.", ge=1)
-    first_exposure: int = key(2243881, "Number of the first exposure; the others follow it.", ge=100000, le=9000000)
+    first_exposure: int = key(2243881, "Number of the first exposure; the others follow it.", ge=100000, lt=10**14)
     dithers: tuple[tuple[float, float], ...] = key(
         (), "Offsets (West, North) from the tile's centre, used in turn; drawn at random when empty.", unit="arcsec"
     )
@@ -152,16 +153,13 @@ class SimulationParams(Params):
     @field_validator("tiles")
     @classmethod
     def _tiles_are_tiles(cls, tiles: tuple[str, ...]) -> tuple[str, ...]:
-        """Refuse a tile twice, and what is not on the sky."""
+        """Refuse a tile twice."""
         try:
             ids = [TileId.parse(tile) for tile in tiles]
         except DataError as error:
             raise ValueError(str(error)) from error
         if len(set(ids)) < len(ids):
             raise ValueError("a tile is named twice")
-        for tile in ids:
-            if not 0 < tile.y < 360:
-                raise ValueError(f"tile {tile} is not on the sky: its second number goes from 001 to 359")
         return tiles
 
     @model_validator(mode="after")
@@ -173,6 +171,15 @@ class SimulationParams(Params):
         if self.g1**2 + self.g2**2 >= 0.25:
             raise ValueError("the shear (g1, g2) must be smaller than 0.5")
         return self
+
+    def check_tiles(self, grid: TileGrid) -> None:
+        """Raise ConfigError if a tile is not on a grid, or at a pole, where no direction is West."""
+        for tile in self.tile_ids:
+            if not grid.has(tile) or abs(grid.centre(tile)[1]) == 90.0:
+                raise ConfigError(
+                    f"simulation.tiles: tile {tile} is not on the sky: with steps of {grid.step:g} deg rows go to "
+                    f"{grid.n_row - 1}, and this one has {grid.n_column(tile.y)} columns"
+                )
 
     @property
     def tile_ids(self) -> tuple[TileId, ...]:

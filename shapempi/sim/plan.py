@@ -11,11 +11,14 @@ from dataclasses import dataclass
 import numpy as np
 from astropy.io import fits
 
-from shapempi import megacam
+from shapempi.camera import Camera, CcdPlace
+from shapempi.description import cfis_camera
+from shapempi.errors import ConfigError
 from shapempi.ids import CcdId, TileId
 from shapempi.sim.params import CameraParams, SimulationParams
 from shapempi.sim.psf_field import PsfField, make_psf_field
 from shapempi.sim.randoms import Stream, generator
+from shapempi.tile_grid import CFIS_GRID, TileGrid
 from shapempi.wcs import Wcs, angular_distance
 
 __all__ = ["DUMMY_SIZE", "CcdPlan", "ExposurePlan", "SurveyPlan", "TilePlan", "ccd_shape", "datasec", "plan_survey"]
@@ -46,6 +49,8 @@ class TilePlan:
     ----------
     id : TileId
         Its name.
+    centre : tuple of float
+        ra and dec of its centre [deg].
     wcs_cards : tuple of (keyword, value)
         The WCS as FITS cards.
     wcs : Wcs
@@ -55,6 +60,7 @@ class TilePlan:
     """
 
     id: TileId
+    centre: tuple[float, float]
     wcs_cards: tuple[tuple[str, str | float], ...]
     wcs: Wcs
     size: int
@@ -106,7 +112,7 @@ class ExposurePlan:
     psf : PsfField
         Its true PSF.
     ccds : tuple of CcdPlan
-        All 40 CCDs.
+        All CCDs of the camera.
     """
 
     number: int
@@ -146,9 +152,9 @@ def _header(cards: tuple[tuple[str, str | float], ...]) -> str:
     return fits.Header(list(cards)).tostring(sep="", endcard=False, padding=False)
 
 
-def _plan_tile(tile: TileId, params: SimulationParams) -> TilePlan:
+def _plan_tile(tile: TileId, params: SimulationParams, grid: TileGrid) -> TilePlan:
     """Place one tile."""
-    ra, dec = tile.centre
+    ra, dec = centre = grid.centre(tile)
     middle = (params.tile_size + 1) / 2
     scale = params.tile_pixel_scale / 3600.0
     cards: tuple[tuple[str, str | float], ...] = (
@@ -167,14 +173,13 @@ def _plan_tile(tile: TileId, params: SimulationParams) -> TilePlan:
         ("CD2_1", 0.0),
         ("CD2_2", scale),
     )
-    return TilePlan(tile, cards, Wcs(_header(cards), f"tile {tile}"), params.tile_size)
+    return TilePlan(tile, centre, cards, Wcs(_header(cards), f"tile {tile}"), params.tile_size)
 
 
 def _ccd_cards(
-    ccd: int, camera: CameraParams, ra: float, dec: float, rotation: float
+    place: CcdPlace, camera: CameraParams, ra: float, dec: float, rotation: float
 ) -> tuple[tuple[str, str | float], ...]:
     """Return the WCS cards of one CCD: TPV, with the sign of its orientation."""
-    place = megacam.place(ccd)
     west, north = place.centre((camera.ccd_height, camera.ccd_width), (camera.gap_x, camera.gap_y, camera.gap_y_outer))
     sign = -1.0 if place.upside_down else 1.0
     middle_x = camera.overscan_x + (camera.ccd_width + 1) / 2
@@ -226,7 +231,13 @@ def _sees(wcs: Wcs, camera: CameraParams, tile: TilePlan) -> bool:
 
 
 def _plan_ccds(
-    number: int, ra: float, dec: float, rotation: float, params: SimulationParams, tiles: Sequence[TilePlan]
+    number: int,
+    ra: float,
+    dec: float,
+    rotation: float,
+    params: SimulationParams,
+    tiles: Sequence[TilePlan],
+    mosaic: Camera,
 ) -> tuple[CcdPlan, ...]:
     """Place the CCDs of one exposure and find the tiles that each of them sees."""
     camera = params.camera
@@ -234,11 +245,12 @@ def _plan_ccds(
     tile_radius = np.hypot(params.tile_size, params.tile_size) / 2 * params.tile_pixel_scale / 3600.0
     shape = (camera.ccd_height, camera.ccd_width)
     gaps = (camera.gap_x, camera.gap_y, camera.gap_y_outer)
-    from_centre = [angular_distance(np.array(ra), np.array(dec), *tile.id.centre) for tile in tiles]
+    from_centre = [angular_distance(np.array(ra), np.array(dec), *tile.centre) for tile in tiles]
     ccds = []
-    for ccd in range(megacam.N_CCD):
-        cards = _ccd_cards(ccd, camera, ra, dec, rotation)
-        offset = float(np.hypot(*megacam.place(ccd).centre(shape, gaps))) * camera.pixel_scale / 3600.0
+    for place in mosaic.places:
+        ccd = place.ccd
+        cards = _ccd_cards(place, camera, ra, dec, rotation)
+        offset = float(np.hypot(*place.centre(shape, gaps))) * camera.pixel_scale / 3600.0
         # The exact test needs a WCS object, which is slow to make: only where the circles come close (1.1: distortion).
         reach = 1.1 * (tile_radius + ccd_radius)
         near = [t for t, d in zip(tiles, from_centre, strict=True) if abs(d - offset) < reach + 0.1 * offset]
@@ -249,7 +261,7 @@ def _plan_ccds(
 
 
 def _plan_exposure(
-    number: int, index: int, tile: TileId, params: SimulationParams, tiles: Sequence[TilePlan]
+    number: int, index: int, tile: TilePlan, params: SimulationParams, tiles: Sequence[TilePlan], mosaic: Camera
 ) -> ExposurePlan:
     """Draw the pointing of one exposure and place its CCDs."""
     pointing = params.pointing
@@ -270,27 +282,40 @@ def _plan_exposure(
         mag_zp=pointing.mag_zp - extinction,
         mjd=round(_FIRST_MJD + _CADENCE * index, 6),
         psf=make_psf_field(params.psf, seed=params.seed, exposure=number, ra=ra, dec=dec),
-        ccds=_plan_ccds(number, ra, dec, rotation, params, tiles),
+        ccds=_plan_ccds(number, ra, dec, rotation, params, tiles, mosaic),
     )
 
 
-def plan_survey(params: SimulationParams) -> SurveyPlan:
+def plan_survey(params: SimulationParams, grid: TileGrid = CFIS_GRID, mosaic: Camera | None = None) -> SurveyPlan:
     """Place all tiles and exposures of a survey.
 
     Parameters
     ----------
     params : SimulationParams
         The survey.
+    grid : TileGrid, optional
+        The grid of its tiles.
+    mosaic : Camera, optional
+        Numbers and arrangement of the CCDs, whose size and gaps `params.camera` gives; MegaCam's by default.
 
     Returns
     -------
     SurveyPlan
         Tiles in the order of the parameters; exposures by number, `n_exposure` for each tile.
+
+    Raises
+    ------
+    ConfigError
+        If a tile is not on the grid, or the CCDs have no arrangement.
     """
-    tiles = tuple(_plan_tile(tile, params) for tile in params.tile_ids)
+    params.check_tiles(grid)
+    mosaic = mosaic or cfis_camera()
+    if not mosaic.places:
+        raise ConfigError("the CCDs have no places, so no exposure can be simulated: give rows in [input.camera]")
+    tiles = tuple(_plan_tile(tile, params, grid) for tile in params.tile_ids)
     n = params.pointing.n_exposure
     exposures = tuple(
-        _plan_exposure(params.pointing.first_exposure + index, index, params.tile_ids[index // n], params, tiles)
+        _plan_exposure(params.pointing.first_exposure + index, index, tiles[index // n], params, tiles, mosaic)
         for index in range(n * len(tiles))
     )
     return SurveyPlan(tiles, exposures)

@@ -156,7 +156,7 @@ def _grid_places(
 ) -> tuple[np.ndarray, ...]:
     """Return tile pixels x, y of the grid's places that are nearest to this tile, and whether they are inside it."""
     spacing = params.galaxies.grid_spacing
-    nearest = np.argmin([angular_distance(sky[0], sky[1], *other.id.centre) for other in plan.tiles], axis=0)
+    nearest = np.argmin([angular_distance(sky[0], sky[1], *other.centre) for other in plan.tiles], axis=0)
     own_sky = nearest == plan.tiles.index(tile)
     x, y = tile.wcs.sky_to_pixel(sky[0][own_sky], sky[1][own_sky])
     # The grid is centred on the tile, with half a spacing between the border and the first place.
@@ -175,7 +175,7 @@ def _grid_places(
     own = np.hypot(place_x - (tile.size - 1) / 2, place_y - (tile.size - 1) / 2)
     for other in plan.tiles:
         if other.id != tile.id:
-            there = tile.wcs.sky_to_pixel(*(np.array([c]) for c in other.id.centre))
+            there = tile.wcs.sky_to_pixel(*(np.array([c]) for c in other.centre))
             keep &= np.hypot(place_x - there[0], place_y - there[1]) - own >= spacing
     return place_x[keep], place_y[keep], inside[keep]
 

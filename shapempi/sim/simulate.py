@@ -10,9 +10,9 @@ from typing import Protocol
 
 import numpy as np
 
-from shapempi import megacam
+from shapempi.camera import Camera
+from shapempi.description import cfis_camera
 from shapempi.errors import ConfigError, DataError
-from shapempi.ids import exposure_name
 from shapempi.image import Image
 from shapempi.io.exposure import ExposurePaths, read_ccd
 from shapempi.sim.coadd import coadd
@@ -31,7 +31,16 @@ from shapempi.sim.plan import (
 )
 from shapempi.sim.psf_field import N_TERM
 from shapempi.sim.scene import ObjectType, make_scene
-from shapempi.sim.write import SurveyFiles, append_image, new_fits, write_star_catalogue, write_tile, write_truth
+from shapempi.sim.write import (
+    FileNames,
+    SurveyFiles,
+    append_image,
+    new_fits,
+    write_star_catalogue,
+    write_tile,
+    write_truth,
+)
+from shapempi.tile_grid import CFIS_GRID, TileGrid
 
 __all__ = ["Comm", "Progress", "SurveySize", "expected_size", "simulate_survey"]
 
@@ -42,8 +51,8 @@ Progress = Callable[[int, int, str], None]
 _EXPOSURE_BYTES = 0.95 + 0.05 + 0.05
 _TILE_BYTES = 4.0 + 1.3
 
-#: Bytes of the headers of one exposure's three files.
-_EXPOSURE_HEADERS = 3 * (megacam.N_CCD + 1) * 4 * 2880
+#: Bytes of the headers of one HDU in the three files of an exposure.
+_HDU_HEADERS = 3 * 4 * 2880
 
 
 class Comm(Protocol):
@@ -84,19 +93,24 @@ class SurveySize:
         )
 
 
-def expected_size(params: SimulationParams) -> SurveySize:
+def expected_size(params: SimulationParams, grid: TileGrid = CFIS_GRID, mosaic: Camera | None = None) -> SurveySize:
     """Say how large a survey will be.
 
     Parameters
     ----------
     params : SimulationParams
         The survey.
+    grid : TileGrid, optional
+        The grid of its tiles.
+    mosaic : Camera, optional
+        Numbers and arrangement of the CCDs; MegaCam's by default.
     """
-    plan = plan_survey(params)
+    plan = plan_survey(params, grid, mosaic)
+    n_hdu = sum(len(exposure.ccds) + 1 for exposure in plan.exposures)
     n_ccd = sum(len(exposure.active_ccds) for exposure in plan.exposures)
     ny, nx = ccd_shape(params.camera)
     ccd_pixels, tile_pixels = n_ccd * ny * nx, len(plan.tiles) * params.tile_size**2
-    n_byte = ccd_pixels * _EXPOSURE_BYTES + tile_pixels * _TILE_BYTES + len(plan.exposures) * _EXPOSURE_HEADERS
+    n_byte = ccd_pixels * _EXPOSURE_BYTES + tile_pixels * _TILE_BYTES + n_hdu * _HDU_HEADERS
     return SurveySize(len(plan.tiles), len(plan.exposures), n_ccd, ccd_pixels + tile_pixels, int(n_byte))
 
 
@@ -119,35 +133,44 @@ def _empty_readout() -> Readout:
     return Readout(np.zeros(shape, np.float32), np.zeros(shape, np.float32), np.full(shape, Defect.BAD, np.int16))
 
 
-def _make_exposure(exposure: ExposurePlan, scene: np.ndarray, files: SurveyFiles, params: SimulationParams) -> None:
+def _make_exposure(
+    exposure: ExposurePlan, scene: np.ndarray, files: SurveyFiles, params: SimulationParams, mosaic: Camera
+) -> None:
     """Draw and write one exposure, CCD by CCD."""
     cards = exposure_cards(exposure, params)
-    with new_fits(files.exposure(exposure.number), [*cards, ("NEXTEND", megacam.N_CCD, "Number of extensions")]) as out:
+    extensions = ("NEXTEND", len(exposure.ccds), "Number of extensions")
+    with new_fits(files.exposure(exposure.number), [*cards, extensions]) as out:
         for ccd in exposure.ccds:
             if ccd.active:
                 readout = read_out(draw_ccd(scene, exposure, ccd, params), ccd.id, params)
             else:
                 readout = _empty_readout()
+            name = mosaic.name_of(ccd.id.ccd) if mosaic.ccd_names else f"ccd{ccd.id.ccd:02d}"
             cards_here = [*ccd_cards(ccd, readout.data.shape, params), *cards]
             for file, plane in zip(out, (readout.data, readout.weight, readout.flag), strict=True):
-                append_image(file, plane, cards_here, f"ccd{ccd.id.ccd:02d}")
+                append_image(file, plane, cards_here, name)
 
 
-def _read_inputs(tile: TilePlan, plan: SurveyPlan, files: SurveyFiles, params: SimulationParams) -> Iterator[Image]:
+def _read_inputs(
+    tile: TilePlan, plan: SurveyPlan, files: SurveyFiles, params: SimulationParams, mosaic: Camera
+) -> Iterator[Image]:
     """Read the CCDs that see a tile, one at a time."""
     for exposure in plan.exposures_of(tile.id):
         paths = ExposurePaths(*files.exposure(exposure.number))
         for ccd in exposure.active_ccds:
             if tile.id in ccd.tiles:
-                yield read_ccd(paths, ccd.id.ccd, datasec(params.camera), survey_zero_point=TILE_ZERO_POINT)
+                yield read_ccd(
+                    paths, ccd.id.ccd, datasec(params.camera), survey_zero_point=TILE_ZERO_POINT, camera=mosaic
+                )
 
 
-def _make_tile(tile: TilePlan, plan: SurveyPlan, files: SurveyFiles, params: SimulationParams) -> None:
+def _make_tile(tile: TilePlan, plan: SurveyPlan, files: SurveyFiles, params: SimulationParams, mosaic: Camera) -> None:
     """Coadd and write one tile."""
-    image, weight = coadd(_read_inputs(tile, plan, files, params), tile.wcs, tile.size)
+    image, weight = coadd(_read_inputs(tile, plan, files, params, mosaic), tile.wcs, tile.size)
     exposures = plan.exposures_of(tile.id)
     wcs = [(name, value, "") for name, value in tile.wcs_cards]
-    write_tile(files.tile(tile.id), image, weight, tile_cards(exposures, params), wcs, tile_history(tile, exposures))
+    history = tile_history(tile, exposures, files)
+    write_tile(files.tile(tile.id), image, weight, tile_cards(exposures, params), wcs, history)
 
 
 def _exposure_table(plan: SurveyPlan) -> np.ndarray:
@@ -156,9 +179,8 @@ def _exposure_table(plan: SurveyPlan) -> np.ndarray:
         (name, "f8") for name in ("ra", "dec", "rotation", "mag_zp", "flux_scale", "mjd", "beta", "field_radius")
     ]
     polynomials = [(f"psf_{name}", "f8", (N_TERM,)) for name in ("fwhm", "g1", "g2")]
-    table = np.zeros(
-        len(plan.exposures), [("exposure", "i8"), *numbers, *polynomials, ("active", "?", (megacam.N_CCD,))]
-    )
+    n_ccd = len(plan.exposures[0].ccds)
+    table = np.zeros(len(plan.exposures), [("exposure", "i8"), *numbers, *polynomials, ("active", "?", (n_ccd,))])
     for row, exposure in zip(table, plan.exposures, strict=True):
         row["exposure"] = exposure.number
         for name in ("ra", "dec", "rotation", "mag_zp", "flux_scale", "mjd"):
@@ -196,6 +218,9 @@ def simulate_survey(
     comm: Comm | None = None,
     progress: Progress | None = None,
     overwrite: bool = False,
+    grid: TileGrid = CFIS_GRID,
+    mosaic: Camera | None = None,
+    names: FileNames | None = None,
 ) -> SurveyFiles:
     """Simulate a survey and write its files.
 
@@ -216,6 +241,12 @@ def simulate_survey(
         Called after each file as progress(done, total, text), for this rank's share.
     overwrite : bool, optional
         Whether existing files are replaced.
+    grid : TileGrid, optional
+        The grid of the tiles.
+    mosaic : Camera, optional
+        Names, numbers and arrangement of the CCDs; MegaCam's by default.
+    names : FileNames, optional
+        How the files are named; as those of CFIS by default.
 
     Returns
     -------
@@ -230,8 +261,9 @@ def simulate_survey(
         If a file cannot be written.
     """
     rank, size = (comm.rank, comm.size) if comm is not None else (0, 1)
-    files = SurveyFiles(folder)
-    plan = plan_survey(params)
+    files = SurveyFiles(folder, names)
+    mosaic = mosaic or cfis_camera()
+    plan = plan_survey(params, grid, mosaic)
     for tile in plan.tiles:
         if not plan.exposures_of(tile.id):
             raise ConfigError(
@@ -254,13 +286,13 @@ def simulate_survey(
     if rank == 0:
         _write_tables(scene, plan, files, params)
     for done, exposure in enumerate(mine, start=1):
-        _make_exposure(exposure, scene, files, params)
+        _make_exposure(exposure, scene, files, params, mosaic)
         if progress is not None:
-            progress(done, total, f"exposure {exposure_name(exposure.number)}")
+            progress(done, total, f"exposure {files.exposure(exposure.number)[0].name.partition('.')[0]}")
     if comm is not None:
         comm.barrier()  # a tile reads the exposures of other ranks
     for done, tile in enumerate(my_tiles, start=len(mine) + 1):
-        _make_tile(tile, plan, files, params)
+        _make_tile(tile, plan, files, params, mosaic)
         if progress is not None:
             progress(done, total, f"tile {tile.id}")
     if comm is not None:

@@ -5,21 +5,48 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Protocol
 
 import fitsio
 import h5py
 import numpy as np
 
 from shapempi.errors import DataError
-from shapempi.ids import TileId, exposure_name
+from shapempi.exposure_number import CFIS_NUMBER
+from shapempi.ids import TileId
 from shapempi.io.atomic import replacing
+from shapempi.tile_grid import CFIS_GRID
 
-__all__ = ["SurveyFiles", "append_image", "new_fits", "write_star_catalogue", "write_tile", "write_truth"]
+__all__ = ["FileNames", "SurveyFiles", "append_image", "new_fits", "write_star_catalogue", "write_tile", "write_truth"]
 
 #: Quantisation step of compressed float images: the noise divided by this.
 _QUANTIZE_LEVEL = 16.0
 
 Cards = Sequence[tuple[str, str | float | int | bool, str]]
+
+
+class FileNames(Protocol):
+    """How a survey's files are named."""
+
+    def exposure_names(self, exposure: int) -> tuple[str, str, str]:
+        """Return the names of an exposure's image, weight and flags."""
+
+    def tile_names(self, tile: TileId) -> tuple[str, str]:
+        """Return the names of a tile's image and weight."""
+
+
+class CfisNames:
+    """The names of CFIS."""
+
+    def exposure_names(self, exposure: int) -> tuple[str, str, str]:
+        """Return `2243881p.fits.fz` and those of weight and flags."""
+        name = f"{CFIS_NUMBER.write(exposure)}p"
+        return f"{name}.fits.fz", f"{name}.weight.fits.fz", f"{name}.flag.fits.fz"
+
+    def tile_names(self, tile: TileId) -> tuple[str, str]:
+        """Return `CFIS.241.293.r.fits` and that of the weight."""
+        name = f"CFIS.{CFIS_GRID.write(tile)}.r"
+        return f"{name}.fits", f"{name}.weight.fits.fz"
 
 
 class SurveyFiles:
@@ -29,10 +56,13 @@ class SurveyFiles:
     ----------
     folder : Path
         The survey's folder.
+    names : FileNames, optional
+        How they are named; as those of CFIS by default.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, names: FileNames | None = None) -> None:
         self.folder = Path(folder)
+        self._names = names or CfisNames()
 
     @property
     def exposures(self) -> Path:
@@ -56,13 +86,13 @@ class SurveyFiles:
 
     def exposure(self, number: int) -> tuple[Path, Path, Path]:
         """Return the image, weight and flag mosaics of an exposure."""
-        name = exposure_name(number)
-        image, weight, flag = (self.exposures / f"{name}{part}.fits.fz" for part in ("", ".weight", ".flag"))
+        image, weight, flag = (self.exposures / name for name in self._names.exposure_names(number))
         return image, weight, flag
 
     def tile(self, tile: TileId) -> tuple[Path, Path]:
         """Return the image and the weight of a tile."""
-        return self.tiles / f"CFIS.{tile}.r.fits", self.tiles / f"CFIS.{tile}.r.weight.fits.fz"
+        image, weight = (self.tiles / name for name in self._names.tile_names(tile))
+        return image, weight
 
 
 @contextmanager

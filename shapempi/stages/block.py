@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from shapempi.catalog import COLUMNS, EPOCH_COLUMNS, empty_table
+from shapempi.catalog import COLUMNS, EPOCH_COLUMNS, empty_table, fitted
 from shapempi.flags import ObjectFlag
 from shapempi.ids import BlockId, TileId
 from shapempi.measure.moments import adaptive_moments, to_sky
@@ -79,7 +79,7 @@ class BlockStage:
             seed = (self.seed, block.tile.x, block.tile.y)
             shapes = measure_shapes(cut.stacks, self.shapes, seed=seed, mag_zp=self.inputs.params.mag_zp)
         sizes = classify_sizes(shapes, self.size_class)
-        rows = _rows(objects, self.inputs.tiles, (spread, sizes, shapes), cut)
+        rows = _rows(objects, self.inputs, (spread, sizes, shapes), cut)
         epochs = _epoch_rows(objects, cut.stacks, psf_shapes)
         return Product({"catalogue": rows, "epochs": epochs}, {"n_dropped": len(cut.dropped)}), len(rows)
 
@@ -108,11 +108,9 @@ def _psf_shapes(stacks: VignetStacks) -> np.ndarray:
     return shapes
 
 
-def _rows(
-    objects: TileObjects, tiles: tuple[TileId, ...], measured: tuple[np.ndarray, ...], cut: CutVignets
-) -> np.ndarray:
+def _rows(objects: TileObjects, survey: SurveyInputs, measured: tuple[np.ndarray, ...], cut: CutVignets) -> np.ndarray:
     """Put the detection of each object and what was measured of it, shapes last, into a row of the catalogue."""
-    rows = empty_table(COLUMNS, len(objects.table))
+    rows = empty_table(fitted(COLUMNS, tile_width=len(str(objects.tile))), len(objects.table))
     names = set(rows.dtype.names or ())
     for source in (objects.table, *measured):
         for name in source.dtype.names or ():
@@ -122,8 +120,8 @@ def _rows(
     rows["TILE_X"], rows["TILE_Y"] = objects.tile.x, objects.tile.y
     rows["ra"], rows["dec"] = objects.table["XWIN_WORLD"], objects.table["YWIN_WORLD"]
     rows["N_EPOCH"] = objects.n_epoch
-    own = tiles.index(objects.tile)
-    rows["FLAG_TILING"] = primary_of(rows["ra"], rows["dec"], tiles) == own
+    own = survey.tiles.index(objects.tile)
+    rows["FLAG_TILING"] = primary_of(rows["ra"], rows["dec"], survey.tiles, survey.params.tile_grid) == own
     rows["shape_flags"] = measured[-1]["flags"]
     _flag_failed_ccds(rows, cut)
     return rows
@@ -143,7 +141,8 @@ def _flag_failed_ccds(rows: np.ndarray, cut: CutVignets) -> None:
 def _epoch_rows(objects: TileObjects, stacks: VignetStacks, psf_shapes: np.ndarray) -> np.ndarray:
     """Return one row per object and CCD that saw it, with the PSF there."""
     epochs = objects.epochs
-    rows = empty_table(EPOCH_COLUMNS, len(epochs))
+    largest = int(epochs["exposure"].max(initial=0))
+    rows = empty_table(fitted(EPOCH_COLUMNS, tile_width=len(str(objects.tile)), exposure=largest), len(epochs))
     rows["tile"] = str(objects.tile).encode()
     rows["NUMBER"] = objects.table["NUMBER"][epochs["object"]]
     rows["exposure"], rows["ccd"] = epochs["exposure"], epochs["ccd"]

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from shapempi.catalog import PSF_STATUS_COLUMNS, STAR_COLUMNS, STAR_STATISTIC_COLUMNS, empty_table
+from shapempi.catalog import PSF_STATUS_COLUMNS, STAR_COLUMNS, STAR_STATISTIC_COLUMNS, empty_table, fitted
 from shapempi.engines.detection_engine import DetectionEngine
 from shapempi.engines.detection_params import DetectionEngineParams, DetectionOutputParams
 from shapempi.engines.psf_engine import PsfEngine
@@ -167,7 +167,7 @@ class CcdStage:
 
     def _status(self, ccd: CcdId, image: Image, selection: StarSelection, fit: PsfFit) -> np.ndarray:
         """Return the CCD's row of the status table."""
-        row = empty_table(PSF_STATUS_COLUMNS, 1)
+        row = empty_table(fitted(PSF_STATUS_COLUMNS, exposure=ccd.exposure), 1)
         row["exposure"], row["ccd"] = ccd.exposure, ccd.ccd
         row["status"], row["reason"] = fit.status.value.encode(), fit.reason.encode("ascii", "replace")
         row["ny"], row["nx"] = image.full_shape
@@ -229,7 +229,7 @@ def _star_table(
 ) -> np.ndarray:
     """Compare stars and model, training stars included."""
     measured = validate(fit.model, sample, image.wcs.jacobian(sample.x, sample.y))
-    table = empty_table(STAR_COLUMNS, len(measured))
+    table = empty_table(fitted(STAR_COLUMNS, exposure=ccd.exposure), len(measured))
     for name in measured.dtype.names or ():
         table[name] = measured[name]
     table["exposure"], table["CCD_NB"], table["NUMBER"] = ccd.exposure, ccd.ccd, rows["NUMBER"]
@@ -243,7 +243,7 @@ def _star_table(
 
 def _statistics(ccd: CcdId, selection: StarSelection) -> np.ndarray:
     """Return what the selection says of the CCD, one row per number."""
-    table = empty_table(STAR_STATISTIC_COLUMNS, len(selection.rows))
+    table = empty_table(fitted(STAR_STATISTIC_COLUMNS, exposure=ccd.exposure), len(selection.rows))
     table["exposure"], table["ccd"] = ccd.exposure, ccd.ccd
     for i, found in enumerate(selection.rows):
         table[i]["section"], table[i]["label"] = (

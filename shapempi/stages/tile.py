@@ -42,7 +42,7 @@ __all__ = [
 BLOCK_DTYPE = np.dtype([("index", "i4"), ("first", "i8"), ("n_object", "i8"), ("n_epoch", "i8")])
 
 #: One row per block and CCD that sees an object of the block.
-BLOCK_CCD_DTYPE = np.dtype([("index", "i4"), ("exposure", "i4"), ("ccd", "i2")])
+BLOCK_CCD_DTYPE = np.dtype([("index", "i4"), ("exposure", "i8"), ("ccd", "i2")])
 
 
 class TileMaskParams(MaskParams):
@@ -173,7 +173,7 @@ class TileStage:
         found = []
         for ccd in ccds:
             if ccd not in placed or placed[ccd].problem:
-                path = self.inputs.exposure_paths(ccd.exposure).image
+                path = self.inputs.ccd_paths(ccd).image
                 raise DataError(placed[ccd].problem if ccd in placed else f"{path}: there is no CCD {ccd.ccd}")
             found.append((ccd, placed[ccd].wcs, placed[ccd].valid_box))
         return found

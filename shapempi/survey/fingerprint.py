@@ -29,8 +29,8 @@ def fingerprint(inputs: SurveyInputs, plan: SurveyPlan) -> dict[str, Looks]:
     """
     paths: set[Path] = set()
     for exposure in {ccd.exposure for ccd in plan.ccds}:
-        files = inputs.exposure_paths(exposure)
-        paths |= {path for path in (files.image, files.weight, files.flag) if path is not None}
+        for files in inputs.exposure_files(exposure):
+            paths |= {path for path in (files.image, files.weight, files.flag) if path is not None}
     for tile in plan.tiles:
         paths |= {*inputs.tile_paths(tile.tile), *(inputs.detection_paths(tile.tile) or ())}
     looks = {}

@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
+from shapempi.camera import Camera
 from shapempi.errors import DataError
 from shapempi.ids import CcdId
-from shapempi.io.exposure import CFIS_KEYWORDS, KeywordParams, ccd_index, is_active, valid_box
+from shapempi.io.exposure import CFIS_CCDS, CFIS_KEYWORDS, KeywordParams, ccd_index, is_active, valid_box
 from shapempi.io.fits import Hdu, scan_hdus
 from shapempi.wcs import Wcs, angular_distance
 
-__all__ = ["CcdFootprint", "place_ccd", "read_footprints", "scan_ccds", "touching"]
+__all__ = [
+    "CcdFootprint",
+    "place_ccd",
+    "read_footprints",
+    "read_single_footprints",
+    "scan_ccds",
+    "touching",
+]
 
 #: Keywords that a celestial WCS is made of; the other hundreds of cards of an exposure only cost time.
 _WCS_CARD = re.compile(
@@ -107,7 +115,12 @@ def place_ccd(ccd: CcdId, hdu: Hdu, keywords: KeywordParams) -> CcdFootprint:
 
 
 def read_footprints(
-    exposure: int, path: Path, *, n_ccd: int = 40, keywords: KeywordParams = CFIS_KEYWORDS
+    exposure: int,
+    path: Path,
+    *,
+    n_ccd: int = 40,
+    keywords: KeywordParams = CFIS_KEYWORDS,
+    camera: Camera = CFIS_CCDS,
 ) -> list[CcdFootprint]:
     """Place all CCDs of an exposure on the sky by one pass over the headers of its image file.
 
@@ -121,6 +134,8 @@ def read_footprints(
         CCDs of the camera: those that a truncated file has lost are reported, too.
     keywords : KeywordParams, optional
         Names of the keywords.
+    camera : Camera, optional
+        Names and numbers of the CCDs.
 
     Returns
     -------
@@ -134,30 +149,67 @@ def read_footprints(
     DataError
         If it is no FITS file or has no image.
     """
-    hdus, broken = scan_ccds(path)
+    hdus, broken = scan_ccds(path, camera)
     found = {number: place_ccd(CcdId(exposure, number), hdu, keywords) for number, hdu in hdus.items()}
     if broken:
-        for number in range(n_ccd):
+        for number in range(camera.first_ccd, camera.first_ccd + n_ccd):
             if number not in found:
-                nothing = np.full((8, 2), np.nan)
-                found[number] = CcdFootprint(
-                    CcdId(exposure, number),
-                    (0, 0),
-                    (0, 0, 0, 0),
-                    "",
-                    nothing,
-                    problem=f"CCD {number} is lost: {broken}",
-                )
+                found[number] = _lost(CcdId(exposure, number), f"CCD {number} is lost: {broken}")
     return [found[number] for number in sorted(found)]
 
 
-def scan_ccds(path: Path) -> tuple[dict[int, Hdu], str]:
+def _lost(ccd: CcdId, problem: str) -> CcdFootprint:
+    """Return a CCD without a place on the sky."""
+    return CcdFootprint(ccd, (0, 0), (0, 0, 0, 0), "", np.full((8, 2), np.nan), problem=problem)
+
+
+def read_single_footprints(
+    paths: Mapping[CcdId, Path], *, keywords: KeywordParams = CFIS_KEYWORDS, camera: Camera = CFIS_CCDS
+) -> list[CcdFootprint]:
+    """Place CCDs on the sky that have a file each.
+
+    Parameters
+    ----------
+    paths : mapping of CcdId to Path
+        The images of the CCDs, the first of each file.
+    keywords : KeywordParams, optional
+        Names of the keywords.
+    camera : Camera, optional
+        Names and numbers of the CCDs: a file whose EXTNAME is that of another CCD has a `problem`.
+
+    Returns
+    -------
+    list of CcdFootprint
+        In the order of `paths`; also inactive CCDs, and those with a `problem`.
+    """
+    found = []
+    for ccd, path in paths.items():
+        try:
+            hdu = next((hdu for hdu in scan_hdus(path) if hdu.shape is not None), None)
+        except DataError as error:
+            found.append(_lost(ccd, str(error)))
+            continue
+        named = None if hdu is None else camera.number_of(hdu.name)
+        if hdu is None:
+            found.append(_lost(ccd, f"{path}: there is no image in the file"))
+        elif named is not None and named != ccd.ccd:
+            found.append(
+                _lost(ccd, f"{hdu}: EXTNAME is that of CCD {named}, and the file's name that of CCD {ccd.ccd}")
+            )
+        else:
+            found.append(place_ccd(ccd, hdu, keywords))
+    return found
+
+
+def scan_ccds(path: Path, camera: Camera = CFIS_CCDS) -> tuple[dict[int, Hdu], str]:
     """Find the CCDs of an image mosaic, also of one that breaks off.
 
     Parameters
     ----------
     path : Path
         The image mosaic.
+    camera : Camera, optional
+        Names and numbers of the CCDs.
 
     Returns
     -------
@@ -184,7 +236,7 @@ def scan_ccds(path: Path) -> tuple[dict[int, Hdu], str]:
         raise DataError(broken or f"{path}: there is no image in the file")
     if not broken and not hdus[-1].complete:
         broken = f"{path}: truncated in HDU {hdus[-1].index}; fetch the file again"
-    return ccd_index(hdus), broken
+    return ccd_index(hdus, camera), broken
 
 
 def _until_broken(path: Path) -> list[Hdu]:

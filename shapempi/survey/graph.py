@@ -12,6 +12,7 @@ from shapempi.io.tile import tile_image_hdu
 from shapempi.survey.footprints import CcdFootprint, touching
 from shapempi.survey.inputs import Problem, SurveyInputs
 from shapempi.survey.placed_exposure import PlacedExposure
+from shapempi.tile_grid import CFIS_GRID, TileGrid
 from shapempi.wcs import Wcs
 
 __all__ = ["SurveyPlan", "TilePlan", "make_plan"]
@@ -60,6 +61,8 @@ class SurveyPlan:
         Predicted time of each unit [s], by uid.
     problems : tuple of Problem
         What is missing or unusable.
+    grid : TileGrid
+        The grid of the tiles.
     """
 
     ccds: tuple[CcdId, ...]
@@ -67,6 +70,7 @@ class SurveyPlan:
     pixels: Mapping[str, int]
     costs: Mapping[str, float]
     problems: tuple[Problem, ...] = ()
+    grid: TileGrid = CFIS_GRID
 
     def to_json(self) -> str:
         """Write the plan as text."""
@@ -85,6 +89,7 @@ class SurveyPlan:
                 "pixels": dict(self.pixels),
                 "costs": dict(self.costs),
                 "problems": [asdict(problem) for problem in self.problems],
+                **({} if self.grid == CFIS_GRID else {"grid": self.grid.model_dump()}),
             }
         )
 
@@ -106,6 +111,7 @@ class SurveyPlan:
             pixels=values["pixels"],
             costs=values["costs"],
             problems=tuple(Problem(**problem) for problem in values["problems"]),
+            grid=TileGrid.model_validate(values.get("grid", {})),
         )
 
 
@@ -147,11 +153,11 @@ def make_plan(
     pixels: dict[str, int] = {}
     costs: dict[str, float] = {}
     needed: dict[CcdId, CcdFootprint] = {}
-    for exposure, candidates in footprints.items():
-        path = str(inputs.exposure_paths(exposure).image)
+    for candidates in footprints.values():
         for footprint in candidates:
             if footprint.problem:
                 needed[footprint.ccd] = footprint
+                path = str(inputs.ccd_paths(footprint.ccd).image)
                 problems.append(
                     Problem(path, footprint.problem, f"CCD {footprint.ccd}", "replace the file", missing=False)
                 )
@@ -176,4 +182,4 @@ def make_plan(
         pixels[tile.uid], costs[tile.uid] = n_pixel, TILE_SECONDS * max(n_pixel, 1)
     for ccd, footprint in needed.items():
         pixels[ccd.uid], costs[ccd.uid] = footprint.n_pixel, CCD_SECONDS * max(footprint.n_pixel, 1)
-    return SurveyPlan(tuple(sorted(needed)), tuple(tiles), pixels, costs, tuple(problems))
+    return SurveyPlan(tuple(sorted(needed)), tuple(tiles), pixels, costs, tuple(problems), inputs.params.tile_grid)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -10,57 +12,19 @@ from pathlib import Path
 from shapempi.errors import ConfigError, DataError, MissingInputError
 from shapempi.ids import CcdId, TileId
 from shapempi.image import Image
-from shapempi.io.exposure import ExposurePaths, KeywordParams, read_ccd
+from shapempi.io.exposure import ExposurePaths, ccd_index, find_hdu, read_image
+from shapempi.io.fits import Hdu, image_hdus
 from shapempi.io.node_cache import NodeCache
 from shapempi.io.tile import TilePlanes, open_planes, read_tile, tile_exposures, tile_image_hdu
-from shapempi.params import REQUIRED, Params, key
 from shapempi.survey.footprint_store import FootprintStore
-from shapempi.survey.footprints import CcdFootprint, read_footprints
+from shapempi.survey.footprints import CcdFootprint, read_footprints, read_single_footprints
+from shapempi.survey.input_params import InputParams
 from shapempi.survey.placed_exposure import Looks, PlacedExposure
 
 __all__ = ["InputParams", "Problem", "SurveyInputs", "find_inputs", "store_of"]
 
 #: Looks of a file that was not there; no file has them.
 _NO_LOOKS = (-1, -1)
-
-_EXPOSURE = r"\{exposure\}"
-_TILE = r"\{tile\}"
-
-
-class InputParams(Params):
-    """Where the survey's images and catalogues are, and how they are named."""
-
-    exposure_folder: Path = key(REQUIRED, "Folder of the exposures' images, weights and flags.")
-    tile_folder: Path = key(REQUIRED, "Folder of the tiles and their weights.")
-    star_catalogue: Path | None = key(
-        None,
-        "Catalogue of bright stars (FITS, CSV, HDF5, or a folder of star_cat*.cat texts); without it none is masked.",
-    )
-    messier_catalogue: Path | None = key(
-        None, "Catalogue of Messier objects (FITS, CSV, or OpenNGC's SQLite); without it none is masked as such."
-    )
-    ngc_catalogue: Path | None = key(
-        None, "Catalogue of NGC and IC objects (FITS, CSV, or OpenNGC's SQLite); without it none is masked."
-    )
-    tiles: tuple[str, ...] = key((), "Tiles to measure, as XXX.YYY; empty for those of tile_list or the folder.")
-    tile_list: Path | None = key(None, "Text file with one tile XXX.YYY a line; used where tiles is empty.")
-    image_name: str = key("{exposure}p.fits.fz", "File name of an exposure.", pattern=_EXPOSURE)
-    weight_name: str = key("{exposure}p.weight.fits.fz", "File name of an exposure's weight.", pattern=_EXPOSURE)
-    flag_name: str = key("{exposure}p.flag.fits.fz", "File name of an exposure's flags.", pattern=_EXPOSURE)
-    flag_required: bool = key(True, "Whether an exposure without its flag file is refused, or counts as unflagged.")
-    tile_name: str = key("CFIS.{tile}.r.fits", "File name of a tile.", pattern=_TILE)
-    tile_weight_name: str = key("CFIS.{tile}.r.weight.fits.fz", "File name of a tile's weight.", pattern=_TILE)
-    tile_detection_name: str = key(
-        "",
-        "File name of the image in which a tile's objects are found, on the same pixels; empty for the tile itself.",
-        pattern=f"^$|{_TILE}",
-    )
-    tile_detection_weight_name: str = key(
-        "", "File name of its weight; empty for the tile's weight.", pattern=f"^$|{_TILE}"
-    )
-    n_ccd: int = key(40, "CCDs of the camera.", ge=1)
-    mag_zp: float = key(30.0, "Common magnitude zero point of the survey, that of the tiles.", unit="mag")
-    keywords: KeywordParams = KeywordParams()
 
 
 @dataclass(frozen=True)
@@ -130,20 +94,63 @@ class SurveyInputs:
         return tuple(sorted(named - self.absent))
 
     def exposure_paths(self, exposure: int) -> ExposurePaths:
-        """Return the files of an exposure, whether they exist or not; no flag file if it is absent and optional."""
+        """Return the files of an exposure, whether they exist or not; no flag file if it is absent and optional.
+
+        Where every CCD has its own files, `*` is in the place of the CCD's name.
+        """
+        return self._paths(exposure, "*")
+
+    def ccd_paths(self, ccd: CcdId) -> ExposurePaths:
+        """Return the files that a CCD is in, whether they exist or not, as `exposure_paths`."""
+        return self._paths(ccd.exposure, self.params.camera.name_of(ccd.ccd))
+
+    def exposure_files(self, exposure: int) -> list[ExposurePaths]:
+        """Return all files of an exposure: one triple, or one for each CCD whose image is there."""
+        if not self.params.single_ccds:
+            return [self.exposure_paths(exposure)]
+        files = (self.ccd_paths(CcdId(exposure, number)) for number in self.params.ccds)
+        return [paths for paths in files if paths.image.is_file()]
+
+    def _paths(self, exposure: int, ccd: str) -> ExposurePaths:
         params = self.params
         image, weight, flag = (
-            _present(params.exposure_folder / name.replace("{exposure}", f"{exposure:07d}"))
+            _present(params.exposure_folder / params.exposure_file(name, exposure, ccd))
             for name in (params.image_name, params.weight_name, params.flag_name)
         )
         return ExposurePaths(image, weight, flag if params.flag_required or flag.is_file() else None)
 
+    def ccd_hdus(self, exposure: int) -> dict[int, Hdu]:
+        """Return the images of an exposure by number of their CCD.
+
+        Raises
+        ------
+        MissingInputError, DataError
+            As `shapempi.io.fits.image_hdus`.
+        """
+        params = self.params
+        if not params.single_ccds:
+            return ccd_index(image_hdus(self.exposure_paths(exposure).image), params.camera)
+        paths = {number: self.ccd_paths(CcdId(exposure, number)).image for number in params.ccds}
+        return {number: image_hdus(path)[0] for number, path in paths.items() if path.is_file()}
+
+    def ccd_hdu(self, path: Path, role: str, ccd: CcdId) -> Hdu:
+        """Find a CCD in one of the files of `ccd_paths`, the `role` of which is for messages.
+
+        Raises
+        ------
+        MissingInputError, DataError
+            If the file or the CCD is not there.
+        """
+        return find_hdu(path, role, ccd=self._number(ccd), camera=self.params.camera)
+
+    def _number(self, ccd: CcdId) -> int | None:
+        """Return the number by which a CCD is found in a file; None where it is the first image of its own file."""
+        return None if self.params.single_ccds else ccd.ccd
+
     def tile_paths(self, tile: TileId) -> tuple[Path, Path]:
         """Return the image and the weight file of a tile, whether they exist or not."""
         params = self.params
-        image, weight = (
-            _tile_file(params.tile_folder, name, tile) for name in (params.tile_name, params.tile_weight_name)
-        )
+        image, weight = (_tile_file(params, name, tile) for name in (params.tile_name, params.tile_weight_name))
         return image, weight
 
     def detection_paths(self, tile: TileId) -> tuple[Path, Path] | None:
@@ -152,7 +159,7 @@ class SurveyInputs:
         if not params.tile_detection_name:
             return None
         names = params.tile_detection_name, params.tile_detection_weight_name or params.tile_weight_name
-        image, weight = (_tile_file(params.tile_folder, name, tile) for name in names)
+        image, weight = (_tile_file(params, name, tile) for name in names)
         return image, weight
 
     def open_tile(self, tile: TileId) -> TilePlanes:
@@ -180,7 +187,7 @@ class SurveyInputs:
 
     def read_ccd(self, ccd: CcdId, box: tuple[int, int, int, int] | None = None) -> Image:
         """Read one CCD or a section of it; see `shapempi.io.exposure.read_ccd`."""
-        paths = self.exposure_paths(ccd.exposure)
+        paths = self.ccd_paths(ccd)
         copies = paths if self.cache is None else paths.by(self.cache.path)
         if copies != paths:
             try:
@@ -192,12 +199,26 @@ class SurveyInputs:
 
     def _read_ccd(self, paths: ExposurePaths, ccd: CcdId, box: tuple[int, int, int, int] | None) -> Image:
         """Read one CCD or a section of it from some files."""
-        return read_ccd(paths, ccd.ccd, box, keywords=self.params.keywords, survey_zero_point=self.params.mag_zp)
+        params = self.params
+        return read_image(
+            paths,
+            box=box,
+            ccd=self._number(ccd),
+            keywords=params.keywords,
+            survey_zero_point=params.mag_zp,
+            camera=params.camera,
+            flags=params.flags,
+        )
 
     def read_tile(self, tile: TileId, box: tuple[int, int, int, int] | None = None) -> tuple[Image, list[int]]:
         """Read a tile or a section of it; see `shapempi.io.tile.read_tile`."""
+        params = self.params
         return read_tile(
-            *self.tile_paths(tile), box, keywords=self.params.keywords, survey_zero_point=self.params.mag_zp
+            *self.tile_paths(tile),
+            box,
+            keywords=params.keywords,
+            survey_zero_point=params.mag_zp,
+            number=params.exposure_number,
         )
 
     def footprints(self, exposure: int) -> list[CcdFootprint]:
@@ -205,12 +226,11 @@ class SurveyInputs:
 
         See `shapempi.survey.footprints.read_footprints`.
         """
-        path = self.exposure_paths(exposure).image
-        if self.store is not None and (looks := _looks(path)) is not None:
+        if self.store is not None and (looks := self._looks(exposure)) is not None:
             placed = self.store.read(exposure, looks)
             if placed is not None:
                 return placed.footprints()
-        return self._read_footprints(exposure, path)
+        return self._read_footprints(exposure)
 
     def place(self, exposure: int, known: Looks | None = None) -> PlacedExposure | None:
         """Place the CCDs of an exposure on the sky by its headers; whatever is wrong with the file is in the answer.
@@ -227,12 +247,11 @@ class SurveyInputs:
         PlacedExposure or None
             None if the file is the known one.
         """
-        path = self.exposure_paths(exposure).image
-        looks = _looks(path)
+        looks = self._looks(exposure)
         if looks is not None and looks == known:
             return None
         try:
-            footprints = self._read_footprints(exposure, path)
+            footprints = self._read_footprints(exposure)
         except (DataError, MissingInputError) as error:
             return PlacedExposure.of(exposure, looks or _NO_LOOKS, (), str(error))
         return PlacedExposure.of(exposure, looks or _NO_LOOKS, footprints)
@@ -241,9 +260,23 @@ class SurveyInputs:
         """Return what the store knows, by exposure, whether the files still are what they were or not."""
         return {} if self.store is None else self.store.load()
 
-    def _read_footprints(self, exposure: int, path: Path) -> list[CcdFootprint]:
+    def _read_footprints(self, exposure: int) -> list[CcdFootprint]:
         """Place the CCDs of an exposure on the sky by its headers."""
-        return read_footprints(exposure, path, n_ccd=self.params.n_ccd, keywords=self.params.keywords)
+        params = self.params
+        if params.single_ccds:
+            paths = {ccd: self.ccd_paths(ccd).image for ccd in (CcdId(exposure, number) for number in params.ccds)}
+            there = {ccd: path for ccd, path in paths.items() if path.is_file()}
+            return read_single_footprints(there, keywords=params.keywords, camera=params.camera)
+        path = self.exposure_paths(exposure).image
+        return read_footprints(exposure, path, n_ccd=params.n_ccd, keywords=params.keywords, camera=params.camera)
+
+    def _looks(self, exposure: int) -> Looks | None:
+        """Return size and date of an exposure's image; of images of single CCDs their size, and a checksum of all."""
+        images = [paths.image for paths in self.exposure_files(exposure)]
+        found = {path.name: looks for path in images if (looks := _looks(path)) is not None}
+        if not self.params.single_ccds:
+            return next(iter(found.values()), None)
+        return (sum(size for size, _ in found.values()), zlib.crc32(repr(found).encode())) if found else None
 
     def footprint(self, ccd: CcdId) -> CcdFootprint:
         """Place one CCD on the sky.
@@ -284,7 +317,8 @@ def store_of(params: InputParams, run_folder: Path) -> FootprintStore:
     return FootprintStore.of(
         run_folder,
         exposures=str(params.exposure_folder.absolute()),
-        image_name=params.image_name,
+        image_name=params.exposure_file(params.image_name, 0),
+        ccds=json.dumps([params.n_ccd, params.camera.first_ccd, params.camera.ccd_pattern, *params.camera.ccd_names]),
         active=keywords.active,
         valid_section=keywords.valid_section,
     )
@@ -298,9 +332,10 @@ def _present(path: Path) -> Path:
     return other if other.is_file() else path
 
 
-def _tile_file(folder: Path, name: str, tile: TileId) -> Path:
+def _tile_file(params: InputParams, name: str, tile: TileId) -> Path:
     """Return a file of a tile: with XXX.YYY in its name, or with XXX-YYY, the pipeline's form, if only that exists."""
-    paths = [_present(folder / name.replace("{tile}", form)) for form in (str(tile), str(tile).replace(".", "-"))]
+    own = params.tile_grid.write(tile)
+    paths = [_present(params.tile_folder / params.tile_file(name, form)) for form in (own, own.replace(".", "-"))]
     return next((path for path in paths if path.is_file()), paths[0])
 
 
@@ -317,23 +352,23 @@ def _wanted_tiles(params: InputParams) -> list[TileId]:
                 raise MissingInputError(f"{source}: the tile list cannot be read: {error.strerror}") from error
             names = [text for line in lines if (text := line.split("#")[0].strip())]
         try:
-            tiles = {TileId.parse(name) for name in names}
+            tiles = {params.tile_grid.parse(name) for name in names}
         except DataError as error:
             raise ConfigError(f"{source}: {error}") from error
         if not tiles:
-            raise ConfigError(f"{source}: no tile is named; write one XXX.YYY a line")
+            raise ConfigError(f"{source}: no tile is named; write one {params.tile_grid.name} a line")
         return sorted(tiles)
-    before, _, after = params.tile_name.removesuffix(".fz").partition("{tile}")
-    form = re.compile(re.escape(before) + r"(\d{3}[.-]\d{3})" + re.escape(after) + r"(\.fz)?")
+    before, _, after = params.tile_file(params.tile_name.removesuffix(".fz"), "{tile}").partition("{tile}")
+    form = re.compile(re.escape(before) + params.tile_grid.pattern + re.escape(after) + r"(\.fz)?")
     try:
         matches = [form.fullmatch(path.name) for path in params.tile_folder.iterdir()]
     except OSError as error:
         raise MissingInputError(f"{params.tile_folder}: the folder cannot be read: {error.strerror}") from error
-    tiles = {TileId.parse(match.group(1)) for match in matches if match}
+    tiles = {TileId(int(match["x"]), int(match["y"])) for match in matches if match}
     if not tiles:
+        example = params.tile_file(params.tile_name, params.tile_grid.name)
         raise MissingInputError(
-            f"{params.tile_folder}: no tile named {params.tile_name.replace('{tile}', 'XXX.YYY')} in this folder; "
-            "correct [input] tile_folder or tile_name"
+            f"{params.tile_folder}: no tile named {example} in this folder; correct [input] tile_folder or tile_name"
         )
     return sorted(tiles)
 
@@ -389,7 +424,7 @@ def find_inputs(params: InputParams, run_folder: Path | None = None) -> SurveyIn
                 problems.append(_absent(path, role, f"tile {tile}"))
         try:
             hdu = tile_image_hdu(image)
-            exposures_of[tile] = tuple(tile_exposures(hdu.header, str(hdu)))
+            exposures_of[tile] = tuple(tile_exposures(hdu.header, str(hdu), params.exposure_number))
         except MissingInputError:
             problems.append(_absent(image, "tile", f"tile {tile}"))
         except DataError as error:
@@ -397,18 +432,18 @@ def find_inputs(params: InputParams, run_folder: Path | None = None) -> SurveyIn
     absent: set[int] = set()
     for exposure, users in _users(exposures_of).items():
         needed_by = f"exposure {exposure:07d}, {_names(users)}"
-        paths = inputs.exposure_paths(exposure)
-        if not paths.image.is_file():
+        files = [paths for paths in inputs.exposure_files(exposure) if paths.image.is_file()]
+        if not files:
             absent.add(exposure)
             named_by = f"exposure {exposure:07d}, which the HISTORY of {_names(users)} names"
-            problems.append(_absent(paths.image, "image", named_by))
-            continue
-        if paths.weight is not None and not paths.weight.is_file():
-            problems.append(_absent(paths.weight, "weight", needed_by))
-        if paths.flag is not None and not paths.flag.is_file():
-            problem = _absent(paths.flag, "flag", needed_by)
-            cure = f"{problem.cure}, or set flag_required = false to do without flags"
-            problems.append(Problem(problem.path, problem.reason, problem.needed_by, cure))
+            problems.append(_absent(inputs.exposure_paths(exposure).image, "image", named_by))
+        for paths in files:
+            if paths.weight is not None and not paths.weight.is_file():
+                problems.append(_absent(paths.weight, "weight", needed_by))
+            if paths.flag is not None and not paths.flag.is_file():
+                problem = _absent(paths.flag, "flag", needed_by)
+                cure = f"{problem.cure}, or set flag_required = false to do without flags"
+                problems.append(Problem(problem.path, problem.reason, problem.needed_by, cure))
     store = None if run_folder is None else store_of(params, run_folder)
     return SurveyInputs(params, tuple(tiles), exposures_of, frozenset(absent), tuple(problems), store)
 

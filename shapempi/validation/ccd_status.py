@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from shapempi.validation.residuals import with_exposures_as
+
 __all__ = ["STATUS_VALUES", "Histogram", "StatusSummary", "histogram", "summarise_status"]
 
 #: Numbers of a CCD that are worth a histogram, as far as the table of states has them: unit and meaning.
@@ -132,7 +134,7 @@ def histogram(values: np.ndarray, n_bin: int) -> tuple[np.ndarray, np.ndarray]:
 def _by_exposure(table: np.ndarray, accepted: np.ndarray) -> np.ndarray:
     """Return one row per exposure."""
     exposures, index = np.unique(table["exposure"], return_inverse=True)
-    result = np.zeros(len(exposures), _EXPOSURE_DTYPE)
+    result = np.zeros(len(exposures), with_exposures_as(_EXPOSURE_DTYPE, table))
     result["exposure"] = exposures
     result["n_ccd"] = np.bincount(index, minlength=len(exposures))
     result["n_accepted"] = np.bincount(index, accepted, len(exposures))

@@ -1,21 +1,26 @@
-"""Where the CCDs lie in the focal plane: panels of maps, and places of stars, North up and East left."""
+"""Where the CCDs lie in the focal plane: panels of maps, and places of stars, as the camera's pixels run."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
+from pydantic import field_validator
 
-from shapempi import megacam
+from shapempi.camera import Camera
+from shapempi.description import cfis_camera
 from shapempi.params import Params, key
 
 __all__ = ["CameraLayout", "LayoutParams", "Panel", "layout_of"]
 
 #: Gap between the panels of a camera whose mosaic is not known, as a fraction of a CCD.
 _PLAIN_GAP = 0.04
+
+#: Names of the directions on the sky.
+_DIRECTIONS = {"N": "North", "E": "East", "S": "South", "W": "West"}
 
 #: Name of a layout by the numbers of the CCDs.
 _GRID = "grid"
@@ -24,13 +29,22 @@ _GRID = "grid"
 class LayoutParams(Params):
     """How the CCDs are laid out."""
 
-    camera: Literal["megacam", "grid"] = key(
-        "megacam", "Whose mosaic: MegaCam's, or panels by the number of the CCD; a CCD that MegaCam lacks means a grid."
+    camera: Literal["survey", "grid"] = key(
+        "survey",
+        "Whose mosaic: that of [input.camera], or panels by the number of the CCD; a CCD that the camera lacks means a "
+        "grid.",
     )
     section: tuple[int, int, int, int] | None = key(
         None,
-        "First and last column and row of a CCD that see the sky, 1-based; if not given, MegaCam's or where stars are.",
+        "First and last column and row of a CCD that see the sky, 1-based; if not given, the camera's or where stars "
+        "are.",
     )
+
+    @field_validator("camera", mode="before")
+    @classmethod
+    def _older_name(cls, camera: Any) -> Any:
+        """Take the name that older configurations have for the survey's camera."""
+        return "survey" if camera == "megacam" else camera
 
 
 @dataclass(frozen=True)
@@ -41,39 +55,41 @@ class Panel:
     ----------
     ccd : int
         Its number.
-    row, column : int
-        Place in the mosaic, rows from North to South, columns from East to West.
+    row, column : float
+        Place in the mosaic, rows from top to bottom, columns from left to right.
     upside_down : bool
-        Whether its rows and columns run South and East instead of North and West.
-    west, north : float
+        Whether its rows and columns run down and left instead of up and right.
+    x, y : float
         Its centre [pixel] from the centre of the mosaic.
     """
 
     ccd: int
-    row: int
-    column: int
+    row: float
+    column: float
     upside_down: bool
-    west: float
-    north: float
+    x: float
+    y: float
 
 
 @dataclass(frozen=True)
 class CameraLayout:
     """The mosaic.
 
-    The pixel frame of a CCD and the frame of the focal plane (West, North) differ by a rotation by 0 or 180 degrees,
-    which leaves shears as they are.
+    The pixel frame of a CCD and the frame of the focal plane (x to the right, y up) differ by a rotation by 0 or 180
+    degrees, which leaves shears as they are.
 
     Attributes
     ----------
     name : str
-        "MegaCam" or "grid".
+        That of the camera, or "grid".
     n_row, n_column : int
         Rows and columns of panels.
     panels : tuple of Panel
         One per CCD, by number.
     section : tuple of int
         x0, x1, y0, y1: first and last pixel of a CCD that see the sky, 1-based.
+    axes : tuple of str
+        Where right and up lead on the sky: N, E, S or W each.
     """
 
     name: str
@@ -81,11 +97,17 @@ class CameraLayout:
     n_column: int
     panels: tuple[Panel, ...]
     section: tuple[int, int, int, int]
+    axes: tuple[str, str] = ("W", "N")
 
     @property
     def known(self) -> bool:
         """Whether the panels lie as the CCDs do on the sky."""
         return self.name != _GRID
+
+    @property
+    def directions(self) -> tuple[str, str]:
+        """Where right and up lead on the sky, in words."""
+        return _DIRECTIONS[self.axes[0]], _DIRECTIONS[self.axes[1]]
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -100,7 +122,7 @@ class CameraLayout:
         return np.where(numbers[place] == ccd, place, -1) if len(numbers) else np.full(len(ccd), -1)
 
     def sign_of(self, ccd: np.ndarray) -> np.ndarray:
-        """Return +1 for CCDs whose x runs West and y North, -1 for those upside down, float [n]."""
+        """Return +1 for CCDs whose x runs to the right and y up, -1 for those upside down, float [n]."""
         signs = np.array([-1.0 if panel.upside_down else 1.0 for panel in self.panels])
         return signs[self.index_of(ccd)]
 
@@ -116,69 +138,72 @@ class CameraLayout:
 
         Returns
         -------
-        west, north : ndarray of float64 [n]
-            From the centre of the mosaic [pixel].
+        x, y : ndarray of float64 [n]
+            To the right and up from the centre of the mosaic [pixel].
         """
         x0, x1, y0, y1 = self.section
-        centres = np.array([(panel.west, panel.north) for panel in self.panels]).reshape(-1, 2)[self.index_of(ccd)]
+        centres = np.array([(panel.x, panel.y) for panel in self.panels]).reshape(-1, 2)[self.index_of(ccd)]
         sign = self.sign_of(ccd)
-        west = centres[:, 0] + sign * (np.asarray(x, dtype=float) - (x0 + x1) / 2)
-        north = centres[:, 1] + sign * (np.asarray(y, dtype=float) - (y0 + y1) / 2)
-        return west, north
+        right = centres[:, 0] + sign * (np.asarray(x, dtype=float) - (x0 + x1) / 2)
+        up = centres[:, 1] + sign * (np.asarray(y, dtype=float) - (y0 + y1) / 2)
+        return right, up
 
 
-def layout_of(ccds: Sequence[int], x: np.ndarray, y: np.ndarray, params: LayoutParams) -> CameraLayout:
+def layout_of(
+    ccds: Sequence[int], x: np.ndarray, y: np.ndarray, params: LayoutParams, camera: Camera | None = None
+) -> CameraLayout:
     """Return the mosaic of a camera.
 
     Parameters
     ----------
     ccds : sequence of int
-        CCDs that there are.  MegaCam's mosaic has all its 40 panels whether they have stars or not.
+        CCDs that there are.  A known mosaic has all its panels whether they have stars or not.
     x, y : ndarray of float [n]
-        Places of stars [pixel], 1-based: if no section is given it is MegaCam's, provided that all stars are inside
+        Places of stars [pixel], 1-based: if no section is given it is the camera's, provided that all stars are inside
         and reach across half of it, or the box around all stars.
     params : LayoutParams
-        Camera and section.
+        Kind of layout, and section.
+    camera : Camera, optional
+        The survey's camera; MegaCam by default.
     """
-    section = params.section or _section(x, y)
+    camera = camera or cfis_camera()
+    section = params.section or _section(x, y, camera)
     x0, x1, y0, y1 = section
     shape = (y1 - y0 + 1, x1 - x0 + 1)
     numbers = sorted({int(ccd) for ccd in ccds})
-    if params.camera == "megacam" and all(0 <= ccd < megacam.N_CCD for ccd in numbers):
-        return CameraLayout("MegaCam", len(megacam.LAYOUT), len(megacam.LAYOUT[0]), _megacam_panels(shape), section)
+    if params.camera != _GRID and camera.places and set(numbers) <= set(camera.ccds):
+        return CameraLayout(camera.name, camera.n_row, camera.n_column, _panels(shape, camera), section, camera.axes)
     n_column = max(math.ceil(math.sqrt(len(numbers))), 1)
     n_row = max(math.ceil(len(numbers) / n_column), 1)
     panels = []
     for i, ccd in enumerate(numbers):
         row, column = divmod(i, n_column)
-        west = (column - (n_column - 1) / 2) * shape[1] * (1 + _PLAIN_GAP)
-        north = ((n_row - 1) / 2 - row) * shape[0] * (1 + _PLAIN_GAP)
-        panels.append(Panel(ccd, row, column, False, west, north))
+        right = (column - (n_column - 1) / 2) * shape[1] * (1 + _PLAIN_GAP)
+        up = ((n_row - 1) / 2 - row) * shape[0] * (1 + _PLAIN_GAP)
+        panels.append(Panel(ccd, row, column, False, right, up))
     return CameraLayout(_GRID, n_row, n_column, tuple(panels), section)
 
 
-def _megacam_panels(shape: tuple[int, int]) -> tuple[Panel, ...]:
-    """Return MegaCam's panels for CCDs of this shape, its gaps in proportion."""
-    ny, nx = megacam.DATASEC[1] - megacam.DATASEC[0], megacam.DATASEC[3] - megacam.DATASEC[2]
-    gap_x, gap_inner, gap_outer = megacam.GAPS
-    gaps = (gap_x * shape[1] / nx, gap_inner * shape[0] / ny, gap_outer * shape[0] / ny)
-    panels = []
-    for ccd in range(megacam.N_CCD):
-        place = megacam.place(ccd)
-        west, north = place.centre(shape, gaps)
-        panels.append(Panel(ccd, place.row, place.column, place.upside_down, west, north))
-    return tuple(panels)
+def _panels(shape: tuple[int, int], camera: Camera) -> tuple[Panel, ...]:
+    """Return a camera's panels for CCDs of this shape, its gaps in proportion."""
+    ny, nx = camera.shape
+    gap_x, gap_middle, gap_y = camera.gaps
+    gaps = (gap_x * shape[1] / nx, gap_middle * shape[0] / ny, gap_y * shape[0] / ny)
+    return tuple(
+        Panel(place.ccd, place.row, place.column, place.upside_down, *place.centre(shape, gaps))
+        for place in camera.places
+    )
 
 
-def _section(x: np.ndarray, y: np.ndarray) -> tuple[int, int, int, int]:
+def _section(x: np.ndarray, y: np.ndarray, camera: Camera) -> tuple[int, int, int, int]:
     """Find the part of a CCD that sees the sky from the places of stars."""
-    y0, y1, x0, x1 = megacam.DATASEC
-    whole = (x0 + 1, x1, y0 + 1, y1)
+    y0, y1, x0, x1 = camera.box
+    whole = (x0 + 1, max(x1, x0 + 1), y0 + 1, max(y1, y0 + 1))
     if not len(x):
         return whole
     left, right = math.floor(float(x.min())), math.ceil(float(x.max()))
     bottom, top = math.floor(float(y.min())), math.ceil(float(y.max()))
     inside = left >= whole[0] - 1 and right <= whole[1] + 1 and bottom >= whole[2] - 1 and top <= whole[3] + 1
-    if inside and 2 * (right - left) > x1 - x0 and 2 * (top - bottom) > y1 - y0:
+    if camera.section and inside and 2 * (right - left) > x1 - x0 and 2 * (top - bottom) > y1 - y0:
         return whole
     return left, max(right, left + 1), bottom, max(top, bottom + 1)

@@ -12,7 +12,7 @@ from shapempi.validation.focal_plane import CameraLayout
 
 __all__ = ["MAP_QUANTITIES", "MapParams", "MeanMap", "ccd_map", "coarser", "focal_map"]
 
-#: What is averaged, with unit and meaning; shapes in the pixel frame, which is the focal plane's (West, North).
+#: What is averaged, with unit and meaning; shapes in the pixel frame, which is the focal plane's.
 MAP_QUANTITIES: Mapping[str, tuple[str, str]] = {
     "e1_star": ("", "g1 of the stars"),
     "e1_model": ("", "g1 of the model"),
@@ -91,7 +91,7 @@ def focal_map(rows: np.ndarray, layout: CameraLayout, x_bins: int, y_bins: int) 
     Returns
     -------
     MeanMap
-        Panels as in the layout; y runs North and x West in every panel, so that CCDs that are read out upside down
+        Panels as in the layout; y runs up and x to the right in every panel, so that CCDs that are read out upside down
         are turned by 180 degrees.
     """
     bins = _bins(rows, layout, x_bins, y_bins, layout.sign_of(rows["ccd"]) < 0)

@@ -18,7 +18,7 @@ import numpy as np
 
 from shapempi.params import Params, key
 
-__all__ = ["RESIDUAL_DTYPE", "STAR_INPUT", "Sample", "SampleParams", "collect", "residuals"]
+__all__ = ["RESIDUAL_DTYPE", "STAR_INPUT", "Sample", "SampleParams", "collect", "residuals", "with_exposures_as"]
 
 #: Columns of a table of stars (`shapempi.catalog.STAR_COLUMNS`) that residuals are computed from.
 STAR_INPUT = (
@@ -35,6 +35,13 @@ RESIDUAL_DTYPE = np.dtype(
         *((name, "f4") for name in ("mag", "snr", "e1", "e2", "g1", "g2", "T", "de1", "de2", "dg1", "dg2", "dT")),
     ]
 )
+
+
+def with_exposures_as(dtype: np.dtype, rows: np.ndarray) -> np.dtype:
+    """Return the dtype of a table whose column `exposure` is as wide as that of some rows."""
+    exposure = rows.dtype["exposure"]
+    return np.dtype([(name, exposure if name == "exposure" else dtype[name]) for name in dtype.names or ()])
+
 
 #: Residuals by which outliers are found.
 _OUTLYING = ("de1", "de2", "dT")
@@ -118,7 +125,7 @@ def residuals(stars: np.ndarray) -> tuple[np.ndarray, dict[str, int]]:
         rejected[reason] = int((good & bad).sum())
         good &= ~bad
     stars, psf_T, star_T = stars[good], psf_T[good], star_T[good]
-    rows = np.empty(len(stars), RESIDUAL_DTYPE)
+    rows = np.empty(len(stars), with_exposures_as(RESIDUAL_DTYPE, stars))
     for name, column in (("exposure", "exposure"), ("ccd", "CCD_NB"), ("x", "X"), ("y", "Y"), ("ra", "RA")):
         rows[name] = stars[column]
     for name, column in (("dec", "DEC"), ("mag", "MAG"), ("snr", "SNR")):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from shapempi.validation.jackknife import Groups, exposure_groups
+from shapempi.validation.residuals import with_exposures_as
 
 __all__ = ["QUANTITIES", "STATISTICS", "STATISTICS_DTYPE", "statistics_by", "statistics_of"]
 
@@ -43,7 +44,7 @@ def statistics_of(rows: np.ndarray) -> np.void:
     if len(rows):
         table = _summarise(rows, np.zeros(len(rows), dtype=np.intp), 1, exposure_groups(rows))
     else:
-        table = np.zeros(1, STATISTICS_DTYPE)
+        table = np.zeros(1, with_exposures_as(STATISTICS_DTYPE, rows))
         for name in (f"{quantity}_{statistic}" for quantity in QUANTITIES for statistic in STATISTICS):
             table[name] = np.nan
     table["exposure"] = table["ccd"] = -1
@@ -87,7 +88,7 @@ def _summarise(rows: np.ndarray, group: np.ndarray, n_group: int, parts: Groups)
 
     group : int [n], the group of each star; a part lies in one group.
     """
-    table = np.empty(n_group, STATISTICS_DTYPE)
+    table = np.empty(n_group, with_exposures_as(STATISTICS_DTYPE, rows))
     table["n"] = np.bincount(group, minlength=n_group)
     owner = np.zeros(parts.n, dtype=np.intp)
     owner[parts.index] = group

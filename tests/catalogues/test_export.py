@@ -19,6 +19,7 @@ from shapempi.errors import ConfigError, DataError, EngineError, MissingInputErr
 from shapempi.grammar import columns_of, translation
 from shapempi.ids import TileId
 from shapempi.io.table_file import WRITERS, open_table
+from shapempi.tile_grid import CFIS_GRID
 
 N_ROW = 900
 TILE = TileId(241, 293)
@@ -29,7 +30,7 @@ DECLARED = {column.name: column for column in COLUMNS}
 @pytest.fixture(scope="module")
 def rows():
     rng = np.random.default_rng(4)
-    ra, dec = TILE.centre
+    ra, dec = CFIS_GRID.centre(TILE)
     made = tile_rows(TILE, ra + rng.uniform(-0.2, 0.2, N_ROW), dec + rng.uniform(-0.2, 0.2, N_ROW))
     made["FLAG_TILING"] = rng.integers(0, 2, N_ROW)
     return made

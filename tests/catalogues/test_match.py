@@ -12,6 +12,7 @@ from shapempi.catalogues.match import MatchParams, match, nearest
 from shapempi.errors import ConfigError, DataError, MissingInputError
 from shapempi.ids import TileId
 from shapempi.io.table_file import open_table
+from shapempi.tile_grid import CFIS_GRID
 
 
 @pytest.mark.parametrize(("ra0", "dec0"), [(120.0, 20.0), (0.0, -40.0), (33.0, 89.95)])
@@ -55,7 +56,7 @@ def test_unique_matches_are_the_best():
 @pytest.fixture
 def catalogue(tmp_path):
     tile = TileId(241, 293)
-    ra0, dec0 = tile.centre
+    ra0, dec0 = CFIS_GRID.centre(tile)
     rows = tile_rows(tile, ra0 + np.arange(500) * 0.001, np.full(500, dec0))
     return write_native(tmp_path / "catalogue.h5", rows), rows
 

@@ -15,7 +15,7 @@ from shapempi.catalogues.opened import applied_step
 from shapempi.errors import ConfigError, DataError, MissingInputError
 from shapempi.ids import TileId
 from shapempi.io.catalog import read_missing, read_table
-from shapempi.survey.grid import cell_of
+from shapempi.tile_grid import CFIS_GRID
 from shapempi.wcs import ARCSEC, tangent_offset, unit_vectors
 
 #: Half the side of a tile [arcsec]; that of a cell of the grid is 900.
@@ -37,13 +37,13 @@ def field(ra0, dec0, n_object, seed):
     near = slice(quarter, 2 * quarter)
     ra[near] = (column / (2 * cos_row))[near] + rng.normal(0, 0.2, quarter) / 3600
     ra %= 360
-    tiles = {TileId(x, y) for x, y in zip(*(cell.tolist() for cell in cell_of(ra, dec)), strict=True)}
+    tiles = {TileId(x, y) for x, y in zip(*(cell.tolist() for cell in CFIS_GRID.cell_of(ra, dec)), strict=True)}
     return sorted(tiles), ra, dec
 
 
 def measure(tile, ra, dec, seed):
     """Return the rows of a tile that sees these objects with errors of position; ISOAREA_IMAGE says which they are."""
-    u, v = tangent_offset(ra, dec, *tile.centre)
+    u, v = tangent_offset(ra, dec, *CFIS_GRID.centre(tile))
     seen = np.flatnonzero((np.abs(u) < HALF) & (np.abs(v) < HALF))
     rng = np.random.default_rng([seed, tile.x, tile.y])
     rng.shuffle(seen)
@@ -74,7 +74,7 @@ def test_every_object_is_primary_once(tmp_path, ra0, dec0):
     assert apart.sum() > 2500
     assert np.all(count[apart] == 1)
     # Without groups, borders would cost some objects and double others.
-    x, y = cell_of(rows["ra"], rows["dec"])
+    x, y = CFIS_GRID.cell_of(rows["ra"], rows["dec"])
     alone = np.bincount(rows["ISOAREA_IMAGE"][(x == rows["TILE_X"]) & (y == rows["TILE_Y"])], minlength=len(ra))
     assert np.any(alone[apart] == 0) and np.any(alone[apart] == 2)
 
@@ -230,7 +230,7 @@ def test_memory_is_that_of_a_tile(tmp_path):
         rows = []
         for k in range(n_tile):
             tile = TileId(100 + 8 * k, 293)  # far from one another
-            ra0, dec0 = tile.centre
+            ra0, dec0 = CFIS_GRID.centre(tile)
             rng = np.random.default_rng(k)
             rows.append(tile_rows(tile, ra0 + rng.uniform(-0.2, 0.2, 1500), dec0 + rng.uniform(-0.2, 0.2, 1500)))
         path = write_native(tmp_path / f"{n_tile}.h5", np.concatenate(rows))

@@ -9,6 +9,7 @@ from scipy.stats import chi2
 from shapempi.catalogues.random_points import draw_points, free_pixels
 from shapempi.ids import TileId
 from shapempi.survey.grid import primary_of
+from shapempi.tile_grid import CFIS_GRID
 from shapempi.wcs import Wcs
 
 #: Pixels of the tests' tiles [arcsec]: a tile of 0.516 degrees has 465 of them.
@@ -20,7 +21,7 @@ CHANCE = 1e-4
 
 def tile_wcs(tile):
     """Return the WCS of a tile: TAN at its centre."""
-    ra, dec = tile.centre
+    ra, dec = CFIS_GRID.centre(tile)
     cards = {"CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN", "CRVAL1": ra, "CRVAL2": dec}
     cards |= {"CRPIX1": (SIDE + 1) / 2, "CRPIX2": (SIDE + 1) / 2, "CD1_1": -SCALE / 3600, "CD2_2": SCALE / 3600}
     return Wcs(fits.Header(cards).tostring())
@@ -75,7 +76,7 @@ def test_areas_are_those_on_the_sphere(mask):
     assert part.area == whole.area
     assert part.unmasked == pytest.approx(exact * np.mean(mask == 0), rel=1e-4)  # pixels differ by 6e-5
     # The cell of the grid: half a degree in declination, 1/(2 cos) in right ascension; its border cuts pixels.
-    dec = np.radians(TILE.centre[1])
+    dec = np.radians(CFIS_GRID.centre(TILE)[1])
     top, bottom = np.sin(dec + np.radians(0.25)), np.sin(dec - np.radians(0.25))
     cell = 0.5 / np.cos(dec) * np.degrees(top - bottom)
     own = free_pixels(np.zeros_like(mask), wcs, TILE, neighbours(TILE))
@@ -85,7 +86,7 @@ def test_areas_are_those_on_the_sphere(mask):
 
 def neighbours(tile):
     """Return the tiles around a tile and that tile, as a survey has them."""
-    ra, _ = tile.centre
+    ra, _ = CFIS_GRID.centre(tile)
     found = {tile}
     for row in (-1, 0, 1):
         y = tile.y + row
@@ -99,7 +100,7 @@ def test_overlaps_are_not_doubled():
     """Points of nine tiles over a field: one density everywhere, borders of the cells included."""
     tiles = neighbours(TILE)
     density = 40_000.0
-    ra0, dec0 = TILE.centre
+    ra0, dec0 = CFIS_GRID.centre(TILE)
     points = []
     for tile in tiles:
         region = free_pixels(np.zeros((SIDE, SIDE), np.uint8), tile_wcs(tile), tile, tiles)
@@ -123,7 +124,7 @@ def test_overlaps_are_not_doubled():
 
 def test_what_is_accepted_is_found_and_told(mask):
     region = free_pixels(mask, tile_wcs(TILE), TILE, None)
-    ra0, _ = TILE.centre
+    ra0, _ = CFIS_GRID.centre(TILE)
     ra, _, _, _, kept = draw_points(region, 20_000, np.random.default_rng(4), lambda ra, dec: ra < ra0)
     assert len(ra) == 20_000 and np.all(ra < ra0)
     y, x = np.nonzero(region.free)

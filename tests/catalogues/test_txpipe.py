@@ -12,6 +12,7 @@ from shapempi.catalog import SHEAR_TYPES
 from shapempi.catalogues.txpipe import TxpipeParams, export_txpipe
 from shapempi.errors import ConfigError, DataError
 from shapempi.ids import TileId
+from shapempi.tile_grid import CFIS_GRID
 
 TILE = TileId(241, 293)
 SHEAR = 0.05
@@ -31,7 +32,7 @@ READ_BEFORE |= {"mcal_psf_g1", "mcal_psf_g2", "mcal_psf_T_mean", "mcal_flags", "
 def source(tmp_path_factory):
     """Return galaxies around a lens, sheared tangentially by SHEAR: each is stretched across the line to the lens."""
     rng = np.random.default_rng(7)
-    ra0, dec0 = TILE.centre
+    ra0, dec0 = CFIS_GRID.centre(TILE)
     n_row = 4000
     ra = ra0 + rng.uniform(-0.2, 0.2, n_row) / np.cos(np.radians(dec0))
     dec = dec0 + rng.uniform(-0.2, 0.2, n_row)
@@ -61,7 +62,7 @@ def exported(request, tmp_path_factory, source):
 def tangential(ra, dec, g1, g2, weight, **flips):
     """Return tangential and cross shear around the lens, as TreeCorr sees them, and their error."""
     where = {"ra_units": "deg", "dec_units": "deg"}
-    ra0, dec0 = TILE.centre
+    ra0, dec0 = CFIS_GRID.centre(TILE)
     lens = treecorr.Catalog(ra=[ra0], dec=[dec0], **where)
     galaxies = treecorr.Catalog(ra=ra, dec=dec, g1=g1, g2=g2, w=weight, **where, **flips)
     correlation = treecorr.NGCorrelation(min_sep=0.5, max_sep=20, nbins=1, sep_units="arcmin", brute=True)

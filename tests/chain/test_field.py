@@ -5,6 +5,7 @@ from chain.tiny import configure, differences, place
 
 from shapempi.ids import TileId
 from shapempi.io.wcs_store import read_wcs_store
+from shapempi.tile_grid import CFIS_GRID
 
 LINKED = (
     (
@@ -26,7 +27,7 @@ def typed(folder, *arguments):
 
 def test_from_selection_to_catalogue(tmp_path, survey, reference):
     folder = place(survey, tmp_path)
-    at = ["--coord", *map(str, TileId(241, 293).centre)]
+    at = ["--coord", *map(str, CFIS_GRID.centre(TileId(241, 293)))]
     typed(folder, "select", *at, "--input", "survey/tiles", "--id-only", "--output", "tiles.txt")
     assert (folder / "tiles.txt").read_text() == "241.293\n"
     near = typed(folder, "select", *at, "--input", "survey/exposures", "--type", "exposure", "--id-only")

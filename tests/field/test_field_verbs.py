@@ -7,6 +7,7 @@ import tiny_survey
 from chain.program import verb
 
 from shapempi.ids import TileId
+from shapempi.tile_grid import CFIS_GRID
 
 FIRST, SECOND = tiny_survey.EXPOSURES
 #: The tiny tile's place on the sky is not that of its number; this is the one there.
@@ -95,7 +96,7 @@ def test_where_the_own_tile_is_not_listed_the_nearest_that_holds_the_position_is
 def test_a_tile_beyond_360_is_found_in_the_list_that_has_it(tmp_path):
     columns = 413  # of row 290
     (tmp_path / "list.txt").write_text(f"CFIS.{columns}.290.r.fits\n")
-    assert TileId(columns, 290).centre[0] < 1.0
+    assert CFIS_GRID.centre(TileId(columns, 290))[0] < 1.0
     result = verb(tmp_path, "select", "--coord", "0.1", "55.0", "--input", "list.txt", "--short")
     assert words(result) == [f"CFIS.{columns}.290.r.fits"]
 

@@ -9,11 +9,11 @@ from shapempi.field.image_name import ImageNames, id_in_name, pipeline_name
 from shapempi.field.sky_region import SkyRectangle, in_square
 from shapempi.field.tile_search import check_tile, named_tile, tiles_at, tiles_in
 from shapempi.ids import TileId
-from shapempi.survey.grid import cell_of, n_column
+from shapempi.tile_grid import CFIS_GRID
 
 
 def inside(tile, ra, dec):
-    ra0, dec0 = tile.centre
+    ra0, dec0 = CFIS_GRID.centre(tile)
     return in_square(ra, dec, np.array([ra0]), np.array([dec0]), TILE_SIDE)[0]
 
 
@@ -25,7 +25,7 @@ def random_positions(n, dec_limit, seed=1):
 
 def test_each_of_100000_positions_is_in_the_tile_of_its_cell():
     ra, dec = random_positions(100_000, 80.0)
-    x, y = cell_of(ra, dec)
+    x, y = CFIS_GRID.cell_of(ra, dec)
     cos_row = np.cos(np.radians(y / 2 - 90))
     dra = np.radians((ra - x / (2 * cos_row) + 180) % 360 - 180)
     d, d0 = np.radians(dec), np.radians(y / 2 - 90)
@@ -33,7 +33,7 @@ def test_each_of_100000_positions_is_in_the_tile_of_its_cell():
     xi = np.cos(d) * np.sin(dra) / away
     eta = (np.cos(d0) * np.sin(d) - np.sin(d0) * np.cos(d) * np.cos(dra)) / away
     assert np.degrees(np.maximum(np.abs(xi), np.abs(eta))).max() <= TILE_SIDE / 2
-    assert np.all(x < [n_column(row) for row in y])
+    assert np.all(x < [CFIS_GRID.n_column(row) for row in y])
 
 
 @pytest.mark.parametrize("dec_limit", [60.0, 89.99])
@@ -53,13 +53,13 @@ def test_the_named_tile_holds_the_position(dec_limit):
     [(359.99, 0.1), (0.001, 45.2), (359.7, 54.9), (12.0, 89.9), (200.0, -90.0), (77.0, 90.0), (3.0, 88.3)],
 )
 def test_all_tiles_that_hold_a_position_are_found(ra, dec):
-    near = [TileId(x, y) for y in range(361) if abs(y / 2 - 90 - dec) < 1.5 for x in range(n_column(y))]
+    near = [TileId(x, y) for y in range(361) if abs(y / 2 - 90 - dec) < 1.5 for x in range(CFIS_GRID.n_column(y))]
     assert tiles_at(ra, dec) == sorted(tile for tile in near if inside(tile, ra, dec))
     assert named_tile(ra, dec) in tiles_at(ra, dec)
 
 
 def test_a_corner_is_in_four_tiles():
-    ra, dec = TileId(245, 290).centre
+    ra, dec = CFIS_GRID.centre(TileId(245, 290))
     assert len(tiles_at(ra, dec)) == 1
     assert len(tiles_at(0.25, 0.25)) == 4
     assert {tile.x for tile in tiles_at(359.75, 0.0)} == {0, 719}
@@ -79,11 +79,11 @@ def test_numbers_that_the_grid_does_not_have():
 def test_tiles_of_an_area_are_those_with_centres_in_it():
     area = SkyRectangle.between(358.9, 53.9, 1.1, 55.1)
     found = tiles_in(area)
-    near = [TileId(x, y) for y in (287, 288, 289, 290, 291) for x in range(n_column(y))]
-    centres = [((tile.centre[0] + 180) % 360 - 180, tile.centre[1]) for tile in near]
+    near = [TileId(x, y) for y in (287, 288, 289, 290, 291) for x in range(CFIS_GRID.n_column(y))]
+    centres = [((CFIS_GRID.centre(tile)[0] + 180) % 360 - 180, CFIS_GRID.centre(tile)[1]) for tile in near]
     expected = {tile for tile, (ra, dec) in zip(near, centres, strict=True) if abs(ra) <= 1.1 and 53.9 <= dec <= 55.1}
     assert found == sorted(expected) and len(found) == 11
-    assert all(area.holds(*np.array(tile.centre)[:, np.newaxis])[0] for tile in found)
+    assert all(area.holds(*np.array(CFIS_GRID.centre(tile))[:, np.newaxis])[0] for tile in found)
     assert {tile.y for tile in found} == {288, 289, 290}
     assert found == tiles_in(SkyRectangle.between(358.9, 53.9, 361.1, 55.1))
     assert found == tiles_in(SkyRectangle.between(-1.1, 55.1, 1.1, 53.9))
@@ -91,7 +91,7 @@ def test_tiles_of_an_area_are_those_with_centres_in_it():
 
 
 def test_the_whole_sky_is_all_tiles():
-    n = sum(n_column(y) for y in range(361))
+    n = sum(CFIS_GRID.n_column(y) for y in range(361))
     assert len(tiles_in(SkyRectangle.between(0, -90, 360, 90))) == n
 
 

@@ -115,6 +115,17 @@ def test_noise_is_named_by_seed_place_exposure_and_ccd(stacks):
     assert same(made, renumbered)
 
 
+def test_long_numbers_of_exposures_have_noise_of_their_own(stacks):
+    """Date and time as number: those that agree in 31 bits differ in their noise, and short ones have what they had."""
+    first = prepare(stacks, PARAMS, SEED).noise
+    exposures = 171113061941 + (1 << 31) * np.arange(len(stacks.exposure))
+    long = prepare(changed(stacks, exposure=exposures, ccd=np.full(len(exposures), 3, np.int32)), PARAMS, SEED).noise
+    flat = np.concatenate([first, long]).reshape(2 * len(first), -1)
+    assert np.abs(np.corrcoef(flat) - np.eye(len(flat))).max() < 0.15
+    wide = changed(stacks, exposure=np.asarray(stacks.exposure, np.int64))
+    np.testing.assert_array_equal(prepare(wide, PARAMS, SEED).noise, first)
+
+
 @pytest.mark.parametrize("pixel_weight", ["mask", "map"])
 def test_an_epoch_does_not_depend_on_batch_and_threads(masked, pixel_weight):
     params = EpochParams(pixel_weight=pixel_weight)

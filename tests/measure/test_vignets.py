@@ -94,7 +94,7 @@ def test_stars_appear_at_centre_plus_offset_with_their_flux(survey, whole):
     stacks = whole.stacks
     assert len(whole.dropped) == 0
     assert stacks.image.dtype == stacks.weight.dtype == np.float32
-    assert stacks.flag.dtype == stacks.exposure.dtype == stacks.ccd.dtype == np.int32
+    assert stacks.flag.dtype == stacks.ccd.dtype == np.int32 and stacks.exposure.dtype == np.int64
     assert all(plane.flags.c_contiguous for plane in (stacks.image, stacks.weight, stacks.flag, stacks.psf))
     star = stacks[0]  # in the middle of all three
     assert star.exposure.tolist() == [2000001, 2000002, 2000003] and star.ccd.tolist() == [20, 3, 21]

@@ -21,7 +21,7 @@ from shapempi.validation.trends import TrendParams, trend
 PNG = b"\x89PNG\r\n\x1a\n"
 
 
-def draw_all(rows, status, folder, camera="megacam"):
+def draw_all(rows, status, folder, camera="survey"):
     layout = layout_of(np.unique(rows["ccd"]), rows["x"], rows["y"], LayoutParams(camera=camera))
     draw_focal_plane(focal_map(rows, layout, 3, 4), layout, "T", folder / "T.png", title="test")
     draw_ccd_stack(ccd_map(rows, layout, 5, 10), layout, folder / "stack.png", title="test")
@@ -33,7 +33,7 @@ def draw_all(rows, status, folder, camera="megacam"):
     draw_status(summarise_status(status), folder / "status.png", title="test")
 
 
-@pytest.mark.parametrize(("n", "camera"), [(0, "megacam"), (1, "grid"), (200, "megacam")])
+@pytest.mark.parametrize(("n", "camera"), [(0, "survey"), (1, "grid"), (200, "survey")])
 def test_any_number_of_stars_makes_pictures_without_a_warning(tmp_path, n, camera):
     stars, _ = make_stars(np.random.default_rng(1), 2, range(0, 40, 4), 10, noise=1e-3)
     status = empty_table(PSF_STATUS_COLUMNS, n)

@@ -14,7 +14,8 @@ import pytest
 from sim.tiny_sky import tiny_params
 
 from shapempi.errors import ConfigError, DataError
-from shapempi.ids import TileId, exposure_from_name
+from shapempi.exposure_number import CFIS_NUMBER
+from shapempi.ids import TileId
 from shapempi.io.exposure import ExposurePaths, read_ccd, read_headers
 from shapempi.io.starcat import read_star_catalogue
 from shapempi.io.tile import read_tile
@@ -84,7 +85,7 @@ def test_history_names_the_exposures(survey):
     with fitsio.FITS(str(files.tile(TILE)[0])) as tile:
         cards = [r["value"] for r in tile[0].read_header().records() if r["name"] == "HISTORY"]
     assert cards == [f" input image {n}p.fits 2 extension(s)" for n in NUMBERS]
-    assert [exposure_from_name(card) for card in cards] == list(NUMBERS)
+    assert [CFIS_NUMBER.find(card) for card in cards] == list(NUMBERS)
     image, exposures = read_tile(*files.tile(TILE))
     assert tuple(exposures) == NUMBERS
     assert image.mag_zp == 30.0 and image.full_shape == (240, 240)

@@ -1,39 +1,13 @@
-"""The tile grid: names and positions agree everywhere, and every position has one primary tile."""
+"""Every position has one primary tile."""
 
 import numpy as np
+import pytest
 
 from shapempi.ids import TileId
-from shapempi.survey.grid import cell_of, n_column, primary_of
+from shapempi.survey.grid import primary_of
+from shapempi.tile_grid import CFIS_GRID, TileGrid
 
-
-def test_centre_and_cell_agree_for_every_tile():
-    for y in range(361):
-        tiles = [TileId(x, y) for x in range(n_column(y))]
-        ra, dec = np.transpose([tile.centre for tile in tiles])
-        x_found, y_found = cell_of(ra, dec)
-        np.testing.assert_array_equal(y_found, y)
-        np.testing.assert_array_equal(x_found, [tile.x for tile in tiles])
-
-
-def test_no_row_has_two_columns_of_one_centre():
-    for y in range(361):
-        ra = [TileId(x, y).centre[0] for x in range(n_column(y))]
-        assert np.all(np.diff(ra) > 0) and ra[-1] < 359.999999
-    assert (n_column(180), n_column(300), n_column(60), n_column(0), n_column(360)) == (720, 360, 360, 1, 1)
-
-
-def test_the_specifications_position():
-    x, y = cell_of(np.array([213.68]), np.array([54.79]))
-    assert (x[0], y[0]) == (245, 290)
-
-
-def test_the_tile_of_a_position_contains_it():
-    rng = np.random.default_rng(1)
-    ra, dec = rng.uniform(110, 270, 4000), rng.uniform(30, 60, 4000)
-    for x, y, r, d in zip(*cell_of(ra, dec), ra, dec, strict=True):
-        centre = TileId(int(x), int(y)).centre
-        assert abs(d - centre[1]) <= 0.2501
-        assert abs(r - centre[0]) * np.cos(np.radians(centre[1])) <= 0.2501
+cell_of = CFIS_GRID.cell_of
 
 
 def test_one_primary_also_where_the_cell_is_not_in_the_survey():
@@ -53,6 +27,17 @@ def test_positions_that_are_not_finite_belong_nowhere():
     assert primary_of(np.array([np.nan, 213.68]), np.array([54.79, np.inf]), [TileId(245, 290)]).tolist() == [-1, -1]
 
 
-def test_right_ascension_wraps():
-    x, _ = cell_of(np.array([359.9, 0.1]), np.array([0.0, 0.0]))
-    assert x.tolist() == [0, 0]
+@pytest.mark.parametrize("grid", [CFIS_GRID, TileGrid(step=0.25, name="XXXX.YYYY")], ids=["cfis", "quarter"])
+@pytest.mark.parametrize("where", [(0.0, 41.0), (359.9, -0.1), (120.0, 89.2), (12.0, 89.95)])
+def test_one_primary_around_the_sky_and_at_the_pole(grid, where):
+    """Of all tiles that see a position exactly one is its own, whichever tile's objects are asked."""
+    rng = np.random.default_rng(4)
+    ra = (where[0] + rng.normal(0, 1, 3000) / max(np.cos(np.radians(where[1])), 0.005)) % 360
+    dec = np.clip(where[1] + rng.normal(0, 0.4, 3000), -90, 90)
+    x, y = grid.cell_of(ra, dec)
+    tiles = sorted({TileId(int(a), int(b)) for a, b in zip(x, y, strict=True)})
+    index = primary_of(ra, dec, tiles, grid)
+    assert [(tiles[i].x, tiles[i].y) for i in index] == list(zip(x, y, strict=True))
+    shuffled = [tiles[i] for i in rng.permutation(len(tiles))]
+    again = primary_of(ra, dec, shuffled, grid)
+    assert [shuffled[i] for i in again] == [tiles[i] for i in index]

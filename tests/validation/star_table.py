@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from shapempi import megacam
 from shapempi.catalog import STAR_COLUMNS, dtype_of
+from shapempi.description import cfis_camera
 
 SCALE = 0.187 / 3600.0  # [deg/pixel]
 
@@ -11,15 +11,16 @@ SCALE = 0.187 / 3600.0  # [deg/pixel]
 def make_stars(rng, n_exposure=2, ccds=range(40), per_ccd=30, *, noise=0.0, shape=(4612, 2048), dec=30.0):
     """Return stars of MegaCam's CCDs, model and star alike but for the noise, and (west, north) of the centre [n].
 
-    x of most CCDs runs West and y North, as megacam.py says; of those upside down they run East and South.
+    x of most CCDs runs West and y North, as surveys/cfis.toml says; of those upside down they run East and South.
     """
+    megacam = cfis_camera()
     parts, places = [], []
     for exposure in range(n_exposure):
         for ccd in ccds:
             place = megacam.place(ccd)
             x, y = rng.uniform(33, 2081, per_ccd), rng.uniform(1, 4612, per_ccd)
             sign = -1 if place.upside_down else 1
-            centre = place.centre(shape, megacam.GAPS)
+            centre = place.centre(shape, megacam.gaps)
             west = centre[0] + sign * (x - (33 + 2080) / 2)
             north = centre[1] + sign * (y - (1 + 4612) / 2)
             rows = np.zeros(per_ccd, dtype_of(STAR_COLUMNS))
