@@ -1,5 +1,6 @@
 """A survey of another form, by its description alone: simulated, planned, run, gathered, looked at."""
 
+import fitsio
 import h5py
 import numpy as np
 import pytest
@@ -140,6 +141,14 @@ def test_ignored_bits_are_not_in_the_flags(other):
             *("interpolate-psf", "multi-epoch", "run", "run/sexcat/sexcat-5000-6700.fits"),
             *("--position", "XWIN_WORLD,YWIN_WORLD", "--output", "epochs.h5"),
         ),
+        ("export", "run", "--format", "hdf5", "--output", "table.h5"),
+        ("merge", "run", "--output", "merged.h5"),
+        ("random", "run", "--density", "5e5", "--output", "random.fits"),
+        ("select", "--number", "5001.6700", "--config", "run/config.toml"),
+        ("select", "--tile", "survey/tiles/small_6700x05000_z.fits", "--config", "run/config.toml"),
+        ("exposures", "survey/tiles", "--output", "lists", "--config", "run/config.toml"),
+        ("link", "--input", "survey/exposures", "--output", "links", "--config", "run/config.toml"),
+        ("headers", "--input", "survey/exposures", "--output", "headers.fits", "--config", "run/config.toml"),
         ("export", "run", "--format", "legacy", "--output", "tree", "--tile", "5000.6700"),
     ],
     ids=lambda words: "-".join(words[:4]),
@@ -150,6 +159,28 @@ def test_the_verbs_that_follow_know_the_description(other, words):
     if words[0] == "validate-psf":
         with h5py.File(other / "run" / "psf_validation" / "maps.h5") as file:
             assert file.attrs["camera"] == "Q4"
+    if words[0] == "merge":
+        ours, merged = (read_table(other / path) for path in ("run/catalogue.h5", "merged.h5"))
+        assert merged.dtype["tile"].itemsize == 10 and set(merged["tile"]) == {tile.encode() for tile in TILES}
+        assert abs(int(merged["FLAG_TILING"].sum()) - int(ours["FLAG_TILING"].sum())) <= 3
+    if words[0] == "random":
+        points = fitsio.read(str(other / "random.fits"))
+        grid = load(other / "run" / "config.toml").input.tile_grid
+        x, y = grid.cell_of(points["RA"], points["DEC"])
+        of_tile = np.array([int(str(tile)[:4]) for tile in points["TILE_ID"]])
+        assert set(of_tile) == {5000, 5001} and (of_tile == x)[y == 6700].mean() > 0.9
+    if words[:2] == ("select", "--number"):
+        assert "small_6700x05001_z.fits" in result.out and "44.00" in result.out
+    if words[:2] == ("select", "--tile"):
+        assert result.out.count("q4_171113_06194") == 2
+    if words[0] == "exposures":
+        assert (other / "lists" / "exp_numbers-5000-6700.txt").read_text().split() == [str(FIRST), str(FIRST + 1)]
+    if words[0] == "link":
+        target = (other / "links" / f"image-{FIRST}.fitsfz").resolve()
+        assert target.name == "q4_171113_061941_ooi_z.fits.fz"
+    if words[0] == "headers":
+        table = fitsio.read(str(other / "headers.fits"))
+        assert set(table["EXPOSURE"]) == {FIRST, FIRST + 1} and set(table["CCD"]) == set(CCDS.values())
     if words[0] == "interpolate-psf":
         with h5py.File(other / "epochs.h5") as file:
             assert set(file["index/exposure"][()]) == {FIRST, FIRST + 1} == set(file["psf_status/EXP"][()])
