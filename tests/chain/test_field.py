@@ -1,9 +1,12 @@
 """A simulated field from the selection of its tile to its catalogue, by the pipeline's links, as a user types it."""
 
+import numpy as np
+from chain.legacy_reader import Tree
 from chain.program import shapempi, verb
 from chain.tiny import configure, differences, place
 
 from shapempi.ids import TileId
+from shapempi.io.catalog import read_table
 from shapempi.io.wcs_store import read_wcs_store
 from shapempi.tile_grid import CFIS_GRID
 
@@ -50,3 +53,18 @@ def test_from_selection_to_catalogue(tmp_path, survey, reference):
         result = shapempi(folder, *command)
         assert result.code == 0, result
     assert differences(folder, reference) == []
+
+    typed(folder, "export", "run", "--format", "legacy", "--products", "sexcat,galaxy_psf,ngmix,final_cat")
+    tree, catalogue = Tree(folder / "run" / "legacy"), read_table(folder / "run" / "catalogue.h5")
+    _, objects, epochs = tree.ldac("sextractor_runner_run_1", "sexcat-241-293.fits")
+    np.testing.assert_array_equal(objects["NUMBER"], catalogue["NUMBER"])
+    assert sum(np.count_nonzero(rows["CCD_N"] >= 0) for rows in epochs.values()) == catalogue["N_EPOCH"].sum()
+    final = tree.table("make_cat_runner", "final_cat-241-293.fits")["RESULTS"]
+    measured = np.isfinite(catalogue["g1_noshear"])
+    assert measured.sum() > 20
+    np.testing.assert_array_equal(final["NGMIX_ELL_NOSHEAR"][measured, 0], catalogue["g1_noshear"][measured])
+    shapes = tree.table("ngmix_runner", "ngmix-241-293.fits")
+    assert set(shapes) == {"1M", "1P", "2M", "2P", "NOSHEAR"}
+    psf = tree.store("psfex_interp_runner_run_1", "galaxy_psf-241-293.sqlite")
+    assert len(psf) >= measured.sum()
+    assert set(psf) <= set(map(str, objects["NUMBER"]))
