@@ -12,7 +12,7 @@ from shapempi.convert.option_table import option_table
 from shapempi.convert.places import Given
 from shapempi.convert.toml_file import toml_text
 from shapempi.errors import ConfigError
-from shapempi.io.catalog import refuse_existing
+from shapempi.io.atomic import refuse_existing
 from shapempi.io.text import write_lines
 
 __all__ = ["add_convert", "convert"]

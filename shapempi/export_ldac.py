@@ -14,7 +14,7 @@ import numpy as np
 from shapempi.catalog import DETECTION_COLUMNS
 from shapempi.errors import ConfigError
 from shapempi.ids import TileId
-from shapempi.io.catalog import refuse_existing
+from shapempi.io.atomic import refuse_existing
 from shapempi.io.ldac import write_ldac
 from shapempi.io.tile import tile_exposures
 from shapempi.measure.epochs import count_epochs

@@ -26,7 +26,7 @@ from shapempi.field.tile_exposure_list import read_tile_exposures, tile_files, w
 from shapempi.field.tile_search import check_tile, named_tile, side_of, tiles_at, tiles_in
 from shapempi.field.wcs_table import make_wcs_table
 from shapempi.ids import TileId
-from shapempi.io.catalog import refuse_existing
+from shapempi.io.atomic import refuse_existing
 from shapempi.io.exposure import CFIS_CCDS, CFIS_KEYWORDS
 from shapempi.io.id_list import ImageId, id_order, parse_id, read_ids, written_id
 from shapempi.io.image_list import ListedImage, csv_lines, text_lines

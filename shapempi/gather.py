@@ -23,7 +23,7 @@ from shapempi.catalog import (
 )
 from shapempi.errors import ConfigError, DataError, MissingInputError
 from shapempi.ids import BlockId
-from shapempi.io.atomic import replacing
+from shapempi.io.atomic import refuse_existing, replacing
 from shapempi.io.catalog import (
     GRID,
     INDEX,
@@ -31,7 +31,6 @@ from shapempi.io.catalog import (
     create_catalogue,
     read_attributes,
     read_missing,
-    refuse_existing,
 )
 from shapempi.io.ledger import Ledger
 from shapempi.io.parts import PartReader

@@ -16,8 +16,7 @@ import numpy as np
 from shapempi.catalog import STAR_COLUMNS, dtype_of, fitted
 from shapempi.errors import ConfigError
 from shapempi.ids import CcdId
-from shapempi.io.atomic import sync_folder
-from shapempi.io.catalog import refuse_existing
+from shapempi.io.atomic import refuse_existing, sync_folder
 from shapempi.io.epoch_psf import INDEX_COLUMNS, STATUS_COLUMNS, EpochPsfWriter, create_epoch_psf
 from shapempi.io.ldac import write_ldac, write_table
 from shapempi.io.positions import Positions, read_positions

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from shapempi.config import load
 from shapempi.errors import ConfigError
+from shapempi.io.atomic import refuse_existing
 from shapempi.io.text import write_lines
 from shapempi.job_size import MARGIN, JobSize, parse_time, size_job, write_time
 from shapempi.jobscript import Job, array_script, bench_script, gather_script, job_script
@@ -88,8 +89,7 @@ def _write_array(options: argparse.Namespace, site: Site) -> int:
         gather: gather_script(site, job, options.array, **names),
     }
     for path in scripts:
-        if path.exists() and not options.overwrite:
-            raise ConfigError(f"{path} is already there; give --overwrite to replace it")
+        refuse_existing(path, overwrite=options.overwrite)
     for path, text in scripts.items():
         write_lines(path, text.splitlines(), overwrite=options.overwrite)
     _say(site, job.size)

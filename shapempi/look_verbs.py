@@ -8,7 +8,7 @@ from pathlib import Path
 from shapempi.config import load
 from shapempi.errors import ConfigError, MissingInputError
 from shapempi.ids import CcdId, TileId
-from shapempi.io.catalog import refuse_existing
+from shapempi.io.atomic import refuse_existing
 from shapempi.look import Look, View
 from shapempi.look_file import FileSources, look_file
 from shapempi.look_object import look_object

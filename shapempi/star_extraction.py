@@ -12,7 +12,7 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from shapempi.errors import ConfigError, DataError, EngineError
-from shapempi.io.atomic import replacing
+from shapempi.io.atomic import refuse_existing, replacing
 from shapempi.io.fits import image_hdus
 from shapempi.io.star_index import write_index
 from shapempi.io.star_query import query_gaia
@@ -189,10 +189,7 @@ def check_output(path: Path, *, overwrite: bool) -> None:
     if path.suffix.lstrip(".").lower() not in _WRITERS:
         known = ", ".join(f".{suffix}" for suffix in _WRITERS)
         raise ConfigError(f"{path}: not a known form of catalogue; endings are {known} (.h5 is an index, read fastest)")
-    if path.exists() and not overwrite:
-        raise ConfigError(f"{path} is already there; give --overwrite to replace it")
-    if not path.parent.is_dir():
-        raise ConfigError(f"{path}: its folder is not there; make it first")
+    refuse_existing(path, overwrite=overwrite)
 
 
 def write_stars(path: Path, stars: np.ndarray, *, overwrite: bool) -> None:

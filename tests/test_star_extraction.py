@@ -103,7 +103,7 @@ def test_what_is_refused_before_anything_is_read(source, tmp_path, capsys):
     for arguments, code, words in (
         ((there, "--from", path), 2, "there.fits is already there; give --overwrite"),
         ((tmp_path / "a.xls", "--from", path), 2, "not a known form of catalogue"),
-        ((tmp_path / "no" / "a.fits", "--from", path), 2, "its folder is not there"),
+        ((tmp_path / "no" / "a.fits", "--from", path), 2, "the folder is missing"),
         ((tmp_path / "a.fits", "--from", tmp_path / "none.fits"), 3, "none.fits: the star catalogue does not exist"),
         ((tmp_path / "a.fits", "--from", path, "--cone", 10, 95, 1), 2, "not a circle on the sky"),
         ((tmp_path / "a.fits", "--query", "gaia"), 2, "say which field is asked for"),

@@ -13,8 +13,7 @@ from scipy.spatial import KDTree
 from shapempi.catalog import Column
 from shapempi.catalogues.any_table import by_name, open_any, position_columns, read_whole
 from shapempi.errors import ConfigError, DataError
-from shapempi.io.atomic import replacing
-from shapempi.io.catalog import refuse_existing
+from shapempi.io.atomic import refuse_existing, replacing
 from shapempi.io.fits_table import create_tables, open_fits, table_names
 from shapempi.io.table import Layout, TableSink, TableSource, chunk_rows
 from shapempi.io.table_file import create_table, format_of

@@ -26,7 +26,8 @@ from shapempi.catalogues.primaries import TilePositions, primaries
 from shapempi.catalogues.tile_rows import Span, index_tiles, read_spans
 from shapempi.errors import ConfigError, DataError, MissingInputError
 from shapempi.ids import TileId
-from shapempi.io.catalog import GRID, TableWriter, create_catalogue, read_attributes, read_missing, refuse_existing
+from shapempi.io.atomic import refuse_existing
+from shapempi.io.catalog import GRID, TableWriter, create_catalogue, read_attributes, read_missing
 from shapempi.io.column_list import read_column_list
 from shapempi.tile_grid import CFIS_GRID, TileGrid
 from shapempi.wcs import angular_distance

@@ -12,8 +12,7 @@ import numpy as np
 from shapempi.catalog import Column
 from shapempi.catalogues.any_table import by_name, open_any
 from shapempi.errors import ConfigError, DataError
-from shapempi.io.atomic import replacing
-from shapempi.io.catalog import refuse_existing
+from shapempi.io.atomic import refuse_existing, replacing
 from shapempi.io.fits_table import create_tables
 from shapempi.io.table import Layout, TableSource, chunk_rows, even_parts
 from shapempi.io.table_file import create_table, format_of

@@ -7,7 +7,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["replacing", "sync_file", "sync_folder"]
+from shapempi.errors import ConfigError
+
+__all__ = ["refuse_existing", "replacing", "sync_file", "sync_folder"]
+
+
+def refuse_existing(path: Path, *, overwrite: bool) -> None:
+    """Raise ConfigError if a file is there and must not be replaced, or its folder cannot be written."""
+    if path.exists() and not overwrite:
+        raise ConfigError(f"{path} is already there; give --overwrite to replace it, or another name")
+    if not os.access(path.parent, os.W_OK):
+        raise ConfigError(f"{path}: cannot be written: the folder is missing or read-only; make it or name another")
 
 
 @contextmanager

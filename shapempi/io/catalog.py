@@ -7,7 +7,6 @@ the attributes unit and meaning.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,7 +17,7 @@ import numpy as np
 
 from shapempi.catalog import Column
 from shapempi.errors import ConfigError, DataError, MissingInputError
-from shapempi.io.atomic import replacing
+from shapempi.io.atomic import refuse_existing, replacing
 
 __all__ = [
     "GRID",
@@ -28,7 +27,6 @@ __all__ = [
     "read_attributes",
     "read_missing",
     "read_table",
-    "refuse_existing",
     "shard_files",
 ]
 
@@ -131,14 +129,6 @@ def create_catalogue(path: Path, attributes: Mapping[str, str | int], *, overwri
             yield file
     except PermissionError as error:
         raise ConfigError(f"{path}: cannot write the catalogue: {error.strerror}") from error
-
-
-def refuse_existing(path: Path, *, overwrite: bool) -> None:
-    """Raise ConfigError if a file is there and must not be replaced, or its folder cannot be written."""
-    if path.exists() and not overwrite:
-        raise ConfigError(f"{path} is already there; give --overwrite to replace it, or --output for another file")
-    if not os.access(path.parent, os.W_OK):
-        raise ConfigError(f"{path}: cannot be written: the folder is missing or read-only; make it, or give --output")
 
 
 def _open(path: Path) -> h5py.File:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from shapempi.errors import ConfigError
-from shapempi.io.atomic import replacing
+from shapempi.io.atomic import refuse_existing, replacing
 from shapempi.io.fits import own_cards
 
 __all__ = ["write_image"]
@@ -51,8 +51,7 @@ def write_image(
     ConfigError
         If the file is there and must not be replaced, or cannot be written.
     """
-    if path.exists() and not overwrite:
-        raise ConfigError(f"{path} is already there; give --overwrite to replace it")
+    refuse_existing(path, overwrite=overwrite)
     kind = np.dtype(dtype)
     cards = [("SIMPLE", "T"), ("BITPIX", _BITPIX[kind.name]), ("NAXIS", 2), ("NAXIS1", shape[1]), ("NAXIS2", shape[0])]
     text = "".join(f"{keyword:<8}= {value:>20}".ljust(_CARD) for keyword, value in cards)

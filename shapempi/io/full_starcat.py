@@ -14,8 +14,7 @@ import fitsio
 import numpy as np
 
 from shapempi.catalog import Column, dtype_of, fitted
-from shapempi.io.atomic import replacing
-from shapempi.io.catalog import refuse_existing
+from shapempi.io.atomic import refuse_existing, replacing
 from shapempi.io.ldac import write_ldac
 
 __all__ = ["FULL_STARCAT_COLUMNS", "FULL_STARCAT_INPUT", "write_full_starcat"]

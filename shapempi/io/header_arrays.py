@@ -8,8 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from shapempi.errors import ConfigError, DataError
-from shapempi.io.atomic import replacing
-from shapempi.io.catalog import refuse_existing
+from shapempi.io.atomic import refuse_existing, replacing
 from shapempi.io.fits import Hdu
 from shapempi.wcs import Wcs
 

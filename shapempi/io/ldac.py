@@ -15,7 +15,7 @@ import fitsio
 import numpy as np
 
 from shapempi.errors import ConfigError, DataError
-from shapempi.io.atomic import replacing
+from shapempi.io.atomic import refuse_existing, replacing
 from shapempi.io.fits import Hdu, card_value, scan_hdus
 
 __all__ = ["read_ldac", "read_ldac_units", "write_ldac", "write_ldac_parts", "write_table"]
@@ -281,8 +281,7 @@ def _write(
     path: Path, tables: list[tuple[str, np.dtype, Iterable[np.ndarray], dict[str, str]]], *, overwrite: bool
 ) -> None:
     """Write tables as one file, in one step."""
-    if path.exists() and not overwrite:
-        raise ConfigError(f"{path} is already there; give --overwrite to replace it")
+    refuse_existing(path, overwrite=overwrite)
     for _, dtype, _, _ in tables:
         _refuse_unstorable(np.empty(0, dtype), path)
     try:

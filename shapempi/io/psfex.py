@@ -13,7 +13,7 @@ import fitsio
 import numpy as np
 
 from shapempi.errors import ConfigError, DataError
-from shapempi.io.atomic import replacing
+from shapempi.io.atomic import refuse_existing, replacing
 from shapempi.io.fits import Hdu, card_value, scan_hdus
 from shapempi.psf import INTERPOLANTS, PsfModel, n_terms
 
@@ -167,8 +167,7 @@ def write_psf(path: Path, model: PsfModel, *, overwrite: bool) -> None:
     ConfigError
         If the file is there and must not be replaced, or cannot be written.
     """
-    if path.exists() and not overwrite:
-        raise ConfigError(f"{path} is already there; give --overwrite to replace it")
+    refuse_existing(path, overwrite=overwrite)
     basis = np.asarray(model.coefficients, dtype=np.float32)
     row = np.zeros(1, dtype=[(_COLUMN, np.float32, basis.shape)])
     row[_COLUMN][0] = basis

@@ -10,8 +10,7 @@ import numpy as np
 
 from shapempi.catalog import Column, dtype_of
 from shapempi.errors import ConfigError
-from shapempi.io.atomic import replacing
-from shapempi.io.catalog import refuse_existing
+from shapempi.io.atomic import refuse_existing, replacing
 
 __all__ = ["write_result_tables"]
 

@@ -14,8 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from shapempi.errors import ConfigError
-from shapempi.io.atomic import replacing
-from shapempi.io.catalog import refuse_existing
+from shapempi.io.atomic import refuse_existing, replacing
 
 __all__ = ["SqliteDictWriter", "create_sqlite_dict"]
 

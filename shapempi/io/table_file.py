@@ -7,8 +7,7 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from shapempi.errors import ConfigError, MissingInputError
-from shapempi.io.atomic import replacing
-from shapempi.io.catalog import refuse_existing
+from shapempi.io.atomic import refuse_existing, replacing
 from shapempi.io.csv_table import open_csv
 from shapempi.io.fits_table import create_fits, open_fits
 from shapempi.io.hdf5_table import create_hdf5, open_hdf5

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from shapempi.errors import ConfigError, DataError
-from shapempi.io.atomic import replacing
+from shapempi.io.atomic import refuse_existing, replacing
 
 __all__ = ["write_lines", "write_statistics", "write_text_table"]
 
@@ -83,8 +83,7 @@ def write_lines(path: Path, lines: Sequence[str], *, overwrite: bool) -> None:
     ConfigError
         If the file is there and must not be replaced, or cannot be written.
     """
-    if path.exists() and not overwrite:
-        raise ConfigError(f"{path} is already there; give --overwrite to replace it")
+    refuse_existing(path, overwrite=overwrite)
     try:
         with replacing(path) as temporary:
             temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")

@@ -11,8 +11,7 @@ import numpy as np
 
 from shapempi.catalog import Column
 from shapempi.errors import ConfigError, DataError, MissingInputError
-from shapempi.io.atomic import replacing
-from shapempi.io.catalog import refuse_existing
+from shapempi.io.atomic import refuse_existing, replacing
 
 __all__ = ["check_store", "read_wcs_store", "write_wcs_store"]
 

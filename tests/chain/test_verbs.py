@@ -102,9 +102,7 @@ def test_gather_refuses_to_replace(reference, tmp_path):
     other.write_bytes(b"something else")
     result = verb(reference, "gather", "run", "--output", other)
     assert result.code == 2
-    assert result.complaints == [
-        f"shapempi: {other} is already there; give --overwrite to replace it, or --output for another file"
-    ]
+    assert result.complaints == [f"shapempi: {other} is already there; give --overwrite to replace it, or another name"]
     assert other.read_bytes() == b"something else"
     assert path.read_bytes() == before
     result = verb(reference, "gather", "run", "--output", "nowhere/catalogue.h5")

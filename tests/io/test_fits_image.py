@@ -35,7 +35,7 @@ def test_a_file_is_replaced_only_if_that_is_asked_for(tmp_path):
     assert not fits.getdata(path).any()
     write_image(path, [one], one.shape, "float32", overwrite=True)
     assert fits.getdata(path).all()
-    with pytest.raises(ConfigError, match="cannot be written: No such file"):
+    with pytest.raises(ConfigError, match="cannot be written: the folder is missing"):
         write_image(tmp_path / "nowhere" / "image.fits", [one], one.shape, "float32")
 
 
