@@ -16,7 +16,7 @@ from shapempi.io.column_list import read_column_list
 from shapempi.io.table import Layout, chunk_rows
 from shapempi.io.table_file import create_table
 
-__all__ = ["FRAME", "Chosen", "Progress", "export_table", "primary_rows", "silent"]
+__all__ = ["FRAME", "Chosen", "Progress", "count_rows", "export_table", "primary_rows", "silent"]
 
 #: Told (steps done, steps in all, name of the step), as `report.progress.counter` takes it.
 Progress = Callable[[int, int, str], None]
@@ -89,7 +89,7 @@ def export_table(
     """
     with open_catalogue(source) as catalogue:
         how = _translation(catalogue, chosen)
-        n_row = _count(catalogue) if chosen.primary else catalogue.n_row
+        n_row = count_rows(catalogue, chosen.primary)
         attributes: dict[str, str | int | float] = {
             "SHEAR_FRAME": FRAME,
             "GRAMMAR": chosen.grammar,
@@ -97,12 +97,8 @@ def export_table(
         }
         layout = Layout("RESULTS", how.columns, n_row, attributes)
         with create_table(target, layout, kind, overwrite=overwrite) as sink:
-            done = 0
-            for rows in primary_rows(catalogue, how.needs, chosen.primary):
+            for rows in primary_rows(catalogue, how.needs, chosen.primary, n_row, progress):
                 sink.append(how.translate(rows))
-                done += len(rows)
-                if done < n_row:
-                    progress(done, n_row, "rows")
     return n_row
 
 
@@ -137,14 +133,24 @@ def _joined(part: Translation, columns: Sequence[Column], own: dict[str, Column]
     return translate
 
 
-def _count(catalogue: OpenCatalogue) -> int:
-    """Return the number of primary objects."""
+def count_rows(catalogue: OpenCatalogue, primary: bool) -> int:
+    """Return the number of primary objects, or of all.
+
+    Raises
+    ------
+    ConfigError
+        If primary objects are wanted, and nothing says which they are.
+    """
+    if not primary:
+        return catalogue.n_row
     if _PRIMARY not in catalogue.names:
         raise ConfigError(f"{catalogue.path}: it has no column {_PRIMARY}, so nothing says which objects are primary")
     return sum(int(np.count_nonzero(rows[_PRIMARY] == 1)) for rows in catalogue.parts([_PRIMARY], 1_000_000))
 
 
-def primary_rows(catalogue: OpenCatalogue, names: Sequence[str], primary: bool) -> Iterator[np.ndarray]:
+def primary_rows(
+    catalogue: OpenCatalogue, names: Sequence[str], primary: bool, n_row: int, progress: Progress
+) -> Iterator[np.ndarray]:
     """Yield rows of a catalogue in parts that fit the memory, of primary objects alone or of all.
 
     Parameters
@@ -155,9 +161,17 @@ def primary_rows(catalogue: OpenCatalogue, names: Sequence[str], primary: bool) 
         Columns that the rows must have.
     primary : bool
         Whether to leave out what is not primary.
+    n_row : int
+        What `count_rows` says.
+    progress : callable
+        Told (rows done, rows in all, `rows`) whenever a part is used and there are more to come.
     """
     wanted = list(dict.fromkeys([*names, *([_PRIMARY] if primary else [])]))
     kinds = {column.name: column for column in catalogue.columns}
-    n_row = chunk_rows(Layout("", tuple(kinds[name] for name in wanted), 0, {}).dtype)
-    for rows in catalogue.parts(wanted, n_row):
-        yield rows[rows[_PRIMARY] == 1] if primary else rows
+    size, done = chunk_rows(Layout("", tuple(kinds[name] for name in wanted), 0, {}).dtype), 0
+    for part in catalogue.parts(wanted, size):
+        rows = part[part[_PRIMARY] == 1] if primary else part
+        yield rows
+        done += len(rows)
+        if done < n_row:
+            progress(done, n_row, "rows")

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from shapempi.catalog import SHEAR_TYPES, Column
-from shapempi.catalogues.export import Progress, primary_rows, silent
+from shapempi.catalogues.export import Progress, count_rows, primary_rows, silent
 from shapempi.catalogues.opened import open_catalogue
 from shapempi.errors import DataError
 from shapempi.io.catalog import TableWriter, create_catalogue
@@ -187,18 +187,12 @@ def export_txpipe(
         absent = [name for name in needed if name not in catalogue.names]
         if absent:
             raise DataError(f"{source}: TXPipe's catalogue needs columns that are not there: {shortened(absent)}")
-        if params.primary:
-            n_row = sum(len(rows) for rows in primary_rows(catalogue, [], True))
-        else:
-            n_row = catalogue.n_row
+        n_row = count_rows(catalogue, params.primary)
         columns = shear_columns(params.band)
         with create_catalogue(target, {}, overwrite=overwrite) as file:
-            writer, done = TableWriter(file, "shear", columns, n_row), 0
-            for rows in primary_rows(catalogue, needed, params.primary):
+            writer = TableWriter(file, "shear", columns, n_row)
+            for rows in primary_rows(catalogue, needed, params.primary, n_row, progress):
                 writer.append(to_txpipe(rows, params))
-                done += len(rows)
-                if done < n_row:
-                    progress(done, n_row, "rows")
             writer.finish()
             group = file["shear"]
             group.attrs["catalog_type"] = "metacal"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 
@@ -162,12 +163,14 @@ SEX_KEYWORDS: tuple[Option, ...] = (
 )
 
 
+def _read_named(entry: Entry, run: ModuleRun) -> tuple[Path, str] | Note:
+    """Read the file that an option names, if it is known what it is for; otherwise say what is wrong."""
+    return read_text(entry, run) if run.image else run.undecided(entry)
+
+
 def read_sex_file(entry: Entry, run: ModuleRun) -> Iterator[Assignment | Note]:
     """Read the .sex file that DOT_SEX_FILE names."""
-    if not run.image:
-        yield run.undecided(entry)
-        return
-    found = read_text(entry, run)
+    found = _read_named(entry, run)
     if isinstance(found, Note):
         yield found
         return
@@ -179,10 +182,7 @@ def read_sex_file(entry: Entry, run: ModuleRun) -> Iterator[Assignment | Note]:
 
 def read_columns(entry: Entry, run: ModuleRun) -> Iterator[Assignment | Note]:
     """Read the file of columns that DOT_PARAM_FILE names."""
-    if not run.image:
-        yield run.undecided(entry)
-        return
-    found = read_text(entry, run)
+    found = _read_named(entry, run)
     if isinstance(found, Note):
         yield found
         return
@@ -218,10 +218,7 @@ def _absent_column(where: str, what: str, name: str, known: list[str]) -> Note:
 
 def read_filter(entry: Entry, run: ModuleRun) -> Iterator[Assignment | Note]:
     """Read the detection filter that DOT_CONV_FILE names."""
-    if not run.image:
-        yield run.undecided(entry)
-        return
-    found = read_text(entry, run)
+    found = _read_named(entry, run)
     if isinstance(found, Note):
         yield found
         return
